@@ -1,0 +1,36 @@
+# Everything happens in .venv at the root of the checkout. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup test demo lint bench clean
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.runtime ## the command and what it runs on, in .venv
+
+.venv/.python: tests/setup/python.sh
+	bash tests/setup/python.sh $(PYTHON)
+	touch $@
+
+.venv/.runtime: .venv/.python requirements/runtime.txt pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	touch $@
+
+.venv/.test: .venv/.runtime requirements/test.txt tests/setup/packages.txt
+	bash tests/setup/packages.sh
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	touch $@
+
+test: .venv/.test lint ## lint, types, import arrows, every test
+	$(BIN)/pytest
+
+lint: .venv/.test ## ruff, mypy strict, import arrows
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## all that was made, .venv included
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,26 @@
+"""Where the real recordings and the awkward inputs lie, when they lie beside the checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("LANEPULSE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """Folder of small inputs that break programs like ours."""
+    if not (SHARED / "cases").is_dir():
+        pytest.skip("no cases folder beside the checkout (LANEPULSE_SHARED)")
+    return SHARED / "cases"
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """Folder of real recordings."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("no recordings beside the checkout (LANEPULSE_SHARED)")
+    return SHARED / "data"
