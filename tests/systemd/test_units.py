@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).resolve().parents[2] / "systemd"
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+@needs_systemd
+def test_the_unit_verifies_without_a_word(tmp_path: Path) -> None:
+    # `verify` exits 0 on a misspelt key and only prints it, so any output is a failure.
+    text = (UNITS / "lanepulse.service").read_text().replace("/usr/bin/lanepulse run", "/bin/true run")
+    unit = tmp_path / "lanepulse.service"
+    unit.write_text(text)
+    result = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
+    ours = [line for line in (result.stdout + result.stderr).splitlines() if "lanepulse.service" in line]
+    assert ours == []
+
+
+@needs_systemd
+def test_the_unit_is_hardened(tmp_path: Path) -> None:
+    unit = tmp_path / "lanepulse.service"
+    shutil.copy(UNITS / "lanepulse.service", unit)
+    result = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stdout[-2000:]
+
+
+def test_the_daemon_is_never_root() -> None:
+    assert "\nUser=lanepulse\n" in (UNITS / "lanepulse.service").read_text()
