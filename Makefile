@@ -7,7 +7,7 @@ BIN := .venv/bin
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .venv/.runtime ## the command and what it runs on, in .venv
+setup: .venv/.runtime ## what the product stands on, in .venv
 
 .venv/.python: tests/setup/python.sh
 	bash tests/setup/python.sh $(PYTHON)
