@@ -133,7 +133,6 @@ class RtuMaster:
             self.counts["foreign frames"] += 1
             return False
         if frame[1] & 0x7F != asked.function:
-            self._unanswered = None
             raise DriverFault(f"{asked}: answered with function {frame[1]}; another master on the line?", frame)
         if frame[1] & 0x80:
             return True
@@ -141,7 +140,6 @@ class RtuMaster:
             if frame == self._previous:
                 self.counts["repeated replies"] += 1
                 return False
-            self._unanswered = None
             raise DriverFault(f"{asked}: {frame[2] // 2} registers came, not a reading; check the register map", frame)
         return True
 
@@ -151,7 +149,6 @@ class RtuMaster:
         if start < 0:
             return
         rest = buffer[start:]
-        self._unanswered = None  # it did answer, badly: no late reply is to be expected
         if len(rest) >= 5 + 2 * asked.count:
             raise DriverFault(f"{asked}: CRC is wrong in {rest.hex(' ')}; check the cable", buffer)
         raise DriverFault(
