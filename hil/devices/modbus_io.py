@@ -66,6 +66,7 @@ async def run(listen: str) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         for point, on in json.loads(line).get("inputs", {}).items():
             module.inputs[int(point)] = bool(on)
+        print("done", flush=True)
     server.close()
 
 

@@ -1,0 +1,180 @@
+"""A GMP252 probe on a pseudo-terminal: Modbus RTU written by hand, ``python -m hil.devices.gmp25x --link PATH``.
+
+Prints ``port PATH``; takes one JSON object a line on stdin. Values stay until changed: ``{"co2_ppm": 612.0}``,
+``{"status": 2}`` (CO2 status), ``{"device_status": 2}``, ``{"errors": 4096}``. Faults hit the next request:
+``{"do": "late", "ms": 800}``, ``silent``, ``crc``. ``unplug`` hangs up and takes the link away, ``plug`` is a new line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import pty
+import struct
+import sys
+import tty
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+REPLY_S = 0.01  # assumed: a probe answers after some milliseconds
+MAPPED = ((0x0000, 0x0010), (0x0100, 0x0102), (0x0200, 0x0210), (0x0300, 0x0309), (0x0800, 0x0806))  # [from, to)
+WRITABLE = ((0x0200, 0x0210), (0x0300, 0x0309))
+
+
+def crc(frame: bytes) -> bytes:
+    """CRC-16, low byte first (MODBUS over Serial Line V1.02, 6.2.2)."""
+    value = 0xFFFF
+    for byte in frame:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ 0xA001 if value & 1 else value >> 1
+    return struct.pack("<H", value)
+
+
+def _inside(address: int, count: int, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(low <= address and address + count <= high for low, high in ranges)
+
+
+class Probe:
+    """The register map, and the answers from it."""
+
+    def __init__(self, unit: int) -> None:
+        self.unit = unit
+        self.registers: dict[int, int] = {0x0300: unit, 0x0301: 2, 0x0302: 0, 0x0308: 100}
+        self.put_float(0x0000, 420.0)
+        for base in (0x0200, 0x0208):
+            self.put_float(base, 1013.0)
+
+    def put_float(self, address: int, value: float) -> None:
+        """Least significant word first, as the manual says."""
+        high, low = struct.unpack(">HH", struct.pack(">f", value))
+        self.registers[address], self.registers[address + 1] = low, high
+
+    def take(self, order: dict[str, Any]) -> None:
+        """Set what an order names."""
+        if "co2_ppm" in order:
+            self.put_float(0x0000, float(order["co2_ppm"]))
+        if "status" in order:
+            self.registers[0x0801] = int(order["status"])
+        if "device_status" in order:
+            self.registers[0x0800] = int(order["device_status"])
+        if "errors" in order:
+            self.registers[0x0803], self.registers[0x0804] = order["errors"] & 0xFFFF, order["errors"] >> 16
+        if "filter" in order:
+            self.registers[0x0308] = int(order["filter"])
+
+    def answer(self, request: bytes) -> bytes:
+        """Reply frame to a request frame whose CRC is right."""
+        function, address, count = struct.unpack(">BHH", request[1:6])
+        if function in (3, 4):
+            if not 1 <= count <= 125 or not _inside(address, count, MAPPED):
+                return self._frame(bytes((function | 0x80, 2)))
+            words = [self.registers.get(address + i, 0) for i in range(count)]
+            return self._frame(struct.pack(f">BB{count}H", function, 2 * count, *words))
+        if not _inside(address, 1 if function == 6 else count, WRITABLE):
+            return self._frame(bytes((function | 0x80, 2)))
+        if function == 6:
+            self.registers[address] = count
+        else:
+            for i in range(count):
+                self.registers[address + i] = int.from_bytes(request[7 + 2 * i : 9 + 2 * i], "big")
+        return self._frame(request[1:6])
+
+    def _frame(self, body: bytes) -> bytes:
+        frame = bytes((self.unit,)) + body
+        return frame + crc(frame)
+
+
+def first_request(received: bytes) -> tuple[bytes, bytes] | None:
+    """The first request with a right CRC, and what follows it."""
+    for start in range(len(received) - 7):
+        rest = received[start:]
+        size = 9 + rest[6] if rest[1] == 16 else 8
+        if rest[1] in (3, 4, 6, 16) and size <= len(rest) and crc(rest[: size - 2]) == rest[size - 2 : size]:
+            return rest[:size], rest[size:]
+    return None
+
+
+class Line:
+    """The pseudo-terminal behind the link."""
+
+    def __init__(self, probe: Probe, link: Path) -> None:
+        self._probe, self._link = probe, link
+        self._master: int | None = None
+        self._slave = -1
+        self._received = b""
+        self.faults: deque[dict[str, Any]] = deque(maxlen=100)
+
+    def plug(self) -> None:
+        """A new line under the old name; the slave stays open so that the line survives its readers."""
+        if self._master is not None:
+            return
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        self._link.unlink(missing_ok=True)
+        self._link.symlink_to(os.ttyname(self._slave))
+        asyncio.get_running_loop().add_reader(self._master, self._on_readable)
+
+    def unplug(self) -> None:
+        """Hang up, and take the name away."""
+        if self._master is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._master)
+        self._link.unlink(missing_ok=True)
+        os.close(self._slave)
+        os.close(self._master)
+        self._master, self._received = None, b""
+
+    def _on_readable(self) -> None:
+        assert self._master is not None
+        with contextlib.suppress(OSError):
+            self._received = (self._received + os.read(self._master, 512))[-512:]
+        while found := first_request(self._received):
+            request, self._received = found
+            if request[0] == self._probe.unit:  # a real bus is silent for others
+                self._reply(self._probe.answer(request))
+
+    def _reply(self, frame: bytes) -> None:
+        fault = self.faults.popleft() if self.faults else {}
+        if fault.get("do") == "silent":
+            return
+        if fault.get("do") == "crc":
+            frame = frame[:-1] + bytes((frame[-1] ^ 0x55,))
+        delay_s = fault["ms"] / 1000 if fault.get("do") == "late" else REPLY_S
+        asyncio.get_running_loop().call_later(delay_s, self._send, self._master, frame)
+
+    def _send(self, master: int | None, frame: bytes) -> None:
+        if master is not None and master == self._master:  # the line may have been pulled meanwhile
+            os.write(master, frame)
+
+
+async def run(link: Path, unit: int) -> None:
+    """Be a probe until stdin ends."""
+    probe = Probe(unit)
+    line = Line(probe, link)
+    line.plug()
+    print("port", link, flush=True)
+    while text := await asyncio.to_thread(sys.stdin.readline):
+        order = json.loads(text)
+        probe.take(order)
+        match order.get("do"):
+            case "unplug":
+                line.unplug()
+            case "plug":
+                line.plug()
+            case "late" | "silent" | "crc":
+                line.faults.append(order)
+        print("done", flush=True)
+    line.unplug()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--link", type=Path, required=True)
+    parser.add_argument("--unit", type=int, default=240)
+    arguments = parser.parse_args()
+    asyncio.run(run(arguments.link, arguments.unit))
