@@ -11,7 +11,7 @@ from hashlib import sha256
 from edge import json_text
 
 FIRST_PREVIOUS = "0" * 64
-HEAD_SCHEMA = "lanepulse.journal-head.1"
+HEAD_SCHEMA = "lanepulse.journal-head/1"
 COLUMNS = "sequence, boot_id, kind, passage_id, written_utc_ns, body, previous_hash, hash"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
