@@ -22,12 +22,15 @@ from drivers.wire.modbus import RtuMaster
 from drivers.wire.serial_port import SerialPort
 
 MODALITY = Modality.CO2
-CO2, STATUS, SETTINGS = 0x0000, 0x0800, 0x0300  # manual, Modbus register map
+CO2, STATUS, SETTINGS, VOLATILE_PRESSURE = 0x0000, 0x0800, 0x0300, 0x0208  # manual, Modbus register map
 NO_FILTER = 100  # manual: factor 0..100, 100 = none
 PPM_LOWEST, PPM_HIGHEST = 1.0, 1e6  # physical: a volume fraction up to 100 %
 NOT_RELIABLE, NOT_READY = 2, 256  # manual, CO2 status at 0x0801
 CRITICAL_OR_ERROR = 1 | 2  # manual, device status at 0x0800
 OUT_OF_RANGE = 0x1000  # manual, error bits at 0x0803
+LENGTHS = ((2, 5), (4, 6))  # registers asked at CO2 and STATUS, in turn: the reply to an old request never fits
+SHORTEST = ((2, 5),)  # for a probe that refuses to read past its map
+PRESSURE_EVERY_S = 60.0  # manual: volatile, lost at a reset of the probe, may be written each minute
 WARM_UP_S = 120.0  # manual: to specification two minutes after start
 FROZEN_POLLS = 30  # assumed: the noise of a live cell moves the last bits of a float every poll
 
@@ -46,6 +49,9 @@ class Config(BaseModel):
     silence_s: float = Field(5.0, gt=0, le=600)
     point: Literal["ambient", "inside", "transit"] = "inside"
     word_order: Literal["little", "big"] = "little"
+    pressure_hpa: float | None = Field(
+        None, ge=500, le=1500, description="Air pressure the probe compensates for; written to its volatile register"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,12 @@ class Status:
     device: int
     co2: int
     errors: int
+
+
+def from_float(value: float, word_order: str) -> tuple[int, int]:
+    """The two registers of an IEEE-754 single; the inverse of `to_float`."""
+    high, low = struct.unpack(">HH", struct.pack(">f", value))
+    return (high, low) if word_order == "big" else (low, high)
 
 
 def to_float(words: tuple[int, ...], word_order: str) -> float:
@@ -69,12 +81,14 @@ def _plausible(ppm: float) -> bool:
 
 def judge(words: tuple[int, ...], status: Status, word_order: str) -> tuple[float | None, str]:
     """CO2 in ppm and "ok", or None and why not; status speaks before the number."""
-    if status.device & CRITICAL_OR_ERROR and not status.errors & OUT_OF_RANGE:
-        return None, f"probe error: device status {status.device}, errors 0x{status.errors:X}"
     if status.errors & OUT_OF_RANGE:
         return None, "over range"
+    if status.device & CRITICAL_OR_ERROR or status.errors:
+        return None, f"probe error: device status {status.device}, errors 0x{status.errors:X}"
     if status.co2 & (NOT_RELIABLE | NOT_READY):
         return None, "warming up"
+    if status.co2:
+        return None, f"probe reports CO2 status {status.co2}, which the manual does not list"
     ppm = to_float(words, word_order)
     if _plausible(ppm):
         return ppm, "ok"
@@ -133,39 +147,71 @@ class _Watch:
         return ppm, status
 
 
-async def _poll(master: RtuMaster, config: Config, counts: tuple[int, int]) -> tuple[tuple[int, ...], Status]:
-    words = await master.read_registers(config.unit, CO2, counts[0], within_s=config.poll_s / 2)
-    block = await master.read_registers(config.unit, STATUS, counts[1], within_s=config.poll_s / 2)
-    return words[:2], Status(block[0], block[1], block[3] | block[4] << 16)
+class _Session:
+    """One open line to one probe: which lengths it answers, and when it was last told the pressure."""
+
+    def __init__(self, config: Config, master: RtuMaster) -> None:
+        self._config, self._master = config, master
+        self._lengths = cycle(LENGTHS)
+        self._long_answered = False
+        self._pressure_due_s = 0.0
+
+    async def poll(self) -> tuple[tuple[int, ...], Status]:
+        """The CO2 words, and the status of the same moment. Raises as `RtuMaster.read_registers`."""
+        await self._tell_pressure()
+        lengths = next(self._lengths)
+        try:
+            return await self._read(*lengths)
+        except Refused:
+            if lengths in SHORTEST or self._long_answered:
+                raise
+            self._lengths = cycle(SHORTEST)
+            return await self._read(*SHORTEST[0])
+
+    async def _read(self, co2_count: int, status_count: int) -> tuple[tuple[int, ...], Status]:
+        unit, within_s = self._config.unit, self._config.poll_s / 2
+        words = await self._master.read_registers(unit, CO2, co2_count, within_s=within_s)
+        block = await self._master.read_registers(unit, STATUS, status_count, within_s=within_s)
+        self._long_answered |= co2_count > SHORTEST[0][0]
+        return words[:2], Status(block[0], block[1], block[3] | block[4] << 16)
+
+    async def _tell_pressure(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._config.pressure_hpa is None or now_s < self._pressure_due_s:
+            return
+        words = from_float(self._config.pressure_hpa, self._config.word_order)
+        await self._master.write_registers(self._config.unit, VOLATILE_PRESSURE, words)
+        self._pressure_due_s = now_s + PRESSURE_EVERY_S
 
 
 async def readings(name: str, config: Config, around: Surroundings) -> AsyncIterator[GasSample]:
-    """A sample a poll, good or with its cause.
+    """A sample a poll, good or with its cause; what could not be read goes to ``around.reject`` with its bytes.
 
     Raises:
         Refused: the probe lacks these registers.
-        TimeoutError: no good reply for ``silence_s``.
+        TimeoutError: no reply for ``silence_s``.
         ConnectionError: the line is lost.
     """
-    loop, watch, lengths = asyncio.get_running_loop(), _Watch(), cycle(((2, 5), (4, 6)))  # an old reply never fits
+    loop, watch = asyncio.get_running_loop(), _Watch()
     async with _line(config) as line:
-        master, heard_s, due_s = RtuMaster(line), loop.time(), loop.time()
+        session, heard_s, due_s = _Session(config, RtuMaster(line)), loop.time(), loop.time()
         while True:
+            ppm: float | None = None
             try:
-                words, block = await _poll(master, config, next(lengths))
+                words, block = await session.poll()
                 heard_s = loop.time()
                 ppm, status = watch.judge(*judge(words, block, config.word_order), words, around.monotonic_ns())
-            except Refused:
-                raise
+            except Refused as refusal:
+                raise Refused(f"{name}: {refusal}", refusal.raw) from refusal
             except DriverFault as fault:
-                around.reject(str(fault), fault.raw)
-                ppm, status = None, str(fault)
-            except TimeoutError as fault:
+                heard_s, status = loop.time(), str(fault)  # damaged is not silent
+                around.reject(f"{name}: {fault}", fault.raw)
+            except TimeoutError as silence:
+                status = str(silence)
                 if loop.time() - heard_s > config.silence_s:
-                    raise
-                ppm, status = None, str(fault)
+                    raise TimeoutError(f"{name}: silent for {config.silence_s} s; {silence}") from silence
             now_ns = around.now_utc_ns()
             stamp = Stamp(now_ns, now_ns, around.monotonic_ns(), around.clock())
-            yield GasSample(name, stamp, Point(config.point), ppm, status)
+            yield GasSample(name, stamp, Point(config.point), ppm, status, pressure_hpa=config.pressure_hpa)
             due_s = max(due_s + config.poll_s, loop.time())
             await asyncio.sleep(due_s - loop.time())

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 
 from pymodbus.framer.rtu import FramerRTU
 from pymodbus.pdu import DecodePDU
-from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadInputRegistersRequest,
+    WriteMultipleRegistersRequest,
+)
 
 from drivers.driver import DriverFault, Refused
 from drivers.wire.serial_port import SerialPort
@@ -25,6 +29,9 @@ EXCEPTIONS = {
     8: "memory parity error", 10: "gateway path unavailable",
 }  # fmt: skip  # MODBUS Application Protocol V1.1b3, 7
 BUSY = (5, 6)
+REPLY_S = 0.7  # a real device answered 707 of 1000 too late at 0.3 s, none at 0.6 s (stephane/libmodbus#776)
+LONGEST_REPLY_S = 2.0  # assumed: a reply that has not come by then never comes
+WRITE_MULTIPLE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,11 @@ class _Asked:
     count: int
     frame: bytes
 
+    @property
+    def reply_bytes(self) -> int:
+        """Length of the right reply, with unit and CRC."""
+        return 8 if self.function == WRITE_MULTIPLE else 5 + 2 * self.count
+
     def __str__(self) -> str:
         return f"unit {self.unit}, function {self.function}, registers 0x{self.address:04X}+{self.count}"
 
@@ -44,11 +56,11 @@ class _Asked:
 class RtuMaster:
     """The only one who speaks on this line. ``counts`` tells what was dropped, and why."""
 
-    def __init__(self, port: SerialPort, reply_s: float = 0.5, longest_reply_s: float = 1.0) -> None:
+    def __init__(self, port: SerialPort, reply_s: float = REPLY_S, longest_reply_s: float = LONGEST_REPLY_S) -> None:
         """``reply_s``: wait for a reply. ``longest_reply_s``: by then a late reply has come, and is drained."""
         self._port, self._reply_s, self._longest_reply_s = port, reply_s, longest_reply_s
         self._framer = FramerRTU(DecodePDU(is_server=False))
-        self._unanswered: tuple[_Asked, float] | None = None
+        self._unanswered_since_s: float | None = None
         self._dirty = False
         self._previous = b""
         self.counts: Counter[str] = Counter()
@@ -66,15 +78,25 @@ class RtuMaster:
         """
         request = ReadHoldingRegistersRequest if function == 3 else ReadInputRegistersRequest
         frame = self._framer.buildFrame(request(address=address, count=count, dev_id=unit))
-        asked = _Asked(unit, function, address, count, frame)
+        reply = await self._ask(_Asked(unit, function, address, count, frame), within_s)
+        return tuple(int.from_bytes(reply[i : i + 2], "big") for i in range(3, 3 + 2 * count, 2))
+
+    async def write_registers(self, unit: int, address: int, words: tuple[int, ...], *, within_s: float = 1.0) -> None:
+        """Write unsigned 16-bit words by function 16. Raises as `read_registers`."""
+        request = WriteMultipleRegistersRequest(address=address, count=len(words), registers=list(words), dev_id=unit)
+        frame = self._framer.buildFrame(request)
+        await self._ask(_Asked(unit, WRITE_MULTIPLE, address, len(words), frame), within_s)
+
+    async def _ask(self, asked: _Asked, within_s: float) -> bytes:
+        """The reply's frame; busy replies are asked again, other exceptions raised."""
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + within_s
+        give_up_s = loop.time() + within_s
         while True:
             await self._settle()
             reply = await self._transact(asked)
             if not reply[1] & 0x80:
-                return tuple(int.from_bytes(reply[i : i + 2], "big") for i in range(3, 3 + 2 * count, 2))
-            if reply[2] not in BUSY or loop.time() + BUSY_PAUSE_S > give_up:
+                return reply
+            if reply[2] not in BUSY or loop.time() + BUSY_PAUSE_S > give_up_s:
                 raise _refusal(asked, reply)
             self.counts["busy"] += 1
             await asyncio.sleep(BUSY_PAUSE_S)
@@ -83,8 +105,8 @@ class RtuMaster:
         """Let every reply that can still come, come, and throw it away: it must not answer the next request."""
         loop = asyncio.get_running_loop()
         until = loop.time()
-        if self._unanswered:
-            until = self._unanswered[1] + self._longest_reply_s
+        if self._unanswered_since_s is not None:
+            until = self._unanswered_since_s + self._longest_reply_s
         if self._dirty:
             until = max(until, loop.time() + QUIET_S)
         while True:
@@ -94,35 +116,32 @@ class RtuMaster:
                 break
             if loop.time() > until:
                 break
-        self._dirty, self._unanswered = False, None
+        self._dirty, self._unanswered_since_s = False, None
 
     async def _transact(self, asked: _Asked) -> bytes:
+        """One request and its reply, which may be an exception; what is no reply does not stop the timer."""
         loop = asyncio.get_running_loop()
-        self._dirty = True  # stays so unless the reply is good
-        self._unanswered = (asked, loop.time())
-        deadline = loop.time() + self._reply_s
+        self._dirty, self._unanswered_since_s = True, loop.time()  # until a good reply says otherwise
+        deadline_s = loop.time() + self._reply_s
         self._port.write(asked.frame)
         buffer, foreign = b"", Counter[int]()
-        while True:
-            left_s = deadline - loop.time()
+        while (left_s := deadline_s - loop.time()) > 0:
             try:
-                buffer += await self._port.read(max(min(left_s, QUIET_S), 0.0))
+                buffer += await self._port.read(min(left_s, QUIET_S))
             except TimeoutError:
                 self._judge_rest(asked, buffer)
-                if left_s <= QUIET_S:
-                    raise self._no_reply(asked, foreign, buffer) from None
                 continue
-            if len(buffer) > 2 * LONGEST_FRAME:
-                buffer = buffer[-LONGEST_FRAME:]
             while found := _first_frame(buffer):
                 start, end = found
-                frame, self.counts["noise bytes"] = buffer[start:end], self.counts["noise bytes"] + start
-                buffer = buffer[end:]
+                frame, buffer = buffer[start:end], buffer[end:]
+                self.counts["noise bytes"] += start
                 if self._is_reply(asked, frame, foreign):
-                    if buffer:
-                        self.counts["bytes after the reply"] += len(buffer)
-                    self._dirty, self._unanswered, self._previous = bool(buffer), None, frame
+                    self.counts["bytes after the reply"] += len(buffer)
+                    self._dirty, self._unanswered_since_s, self._previous = bool(buffer), None, frame
                     return frame
+            buffer = buffer[-LONGEST_FRAME:]
+        self._judge_rest(asked, buffer)
+        raise self._no_reply(asked, foreign, buffer)
 
     def _is_reply(self, asked: _Asked, frame: bytes, foreign: Counter[int]) -> bool:
         if frame == asked.frame:
@@ -136,6 +155,10 @@ class RtuMaster:
             raise DriverFault(f"{asked}: answered with function {frame[1]}; another master on the line?", frame)
         if frame[1] & 0x80:
             return True
+        if asked.function == WRITE_MULTIPLE:
+            if frame[2:6] != asked.frame[2:6]:
+                raise DriverFault(f"{asked}: the echo names other registers; read back what was written", frame)
+            return True
         if frame[2] != 2 * asked.count:
             if frame == self._previous:
                 self.counts["repeated replies"] += 1
@@ -145,15 +168,15 @@ class RtuMaster:
 
     def _judge_rest(self, asked: _Asked, buffer: bytes) -> None:
         """The line is quiet: what lies in the buffer will not become a frame any more."""
-        start = buffer.find(bytes((asked.unit, asked.function)))
-        if start < 0:
-            return
-        rest = buffer[start:]
-        if len(rest) >= 5 + 2 * asked.count:
-            raise DriverFault(f"{asked}: CRC is wrong in {rest.hex(' ')}; check the cable", buffer)
-        raise DriverFault(
-            f"{asked}: reply cut after {len(rest)} of {5 + 2 * asked.count} bytes; check the cable", buffer
-        )
+        for function, size in ((asked.function, asked.reply_bytes), (asked.function | 0x80, 5)):
+            start = buffer.find(bytes((asked.unit, function)))
+            if start < 0:
+                continue
+            rest = buffer[start:]
+            self._unanswered_since_s = None  # it has answered, badly: draining what follows is enough
+            if len(rest) < size:
+                raise DriverFault(f"{asked}: reply cut after {len(rest)} of {size} bytes; check the cable", buffer)
+            raise DriverFault(f"{asked}: CRC is wrong in {rest[:size].hex(' ')}; check the cable", buffer)
 
     def _no_reply(self, asked: _Asked, foreign: Counter[int], buffer: bytes) -> TimeoutError:
         others = "".join(f"; unit {unit} spoke {times}x instead" for unit, times in sorted(foreign.items()))
@@ -180,7 +203,9 @@ def _possible_sizes(rest: bytes) -> tuple[int, ...]:
         return (5,)
     if 1 <= function <= 4:
         return (5 + rest[2], 8) if rest[2] <= LONGEST_FRAME - 5 else (8,)
-    return (8,) if function in (5, 6, 15, 16) else ()
+    if function in (15, 16):
+        return (8, 9 + rest[6]) if len(rest) > 6 and rest[6] <= LONGEST_FRAME - 9 else (8,)
+    return (8,) if function in (5, 6) else ()
 
 
 def _refusal(asked: _Asked, frame: bytes) -> DriverFault:

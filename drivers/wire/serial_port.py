@@ -27,7 +27,6 @@ class SerialPort:
     def __init__(self, name: str, baud_rate: int, parity: str = "N", stop_bits: float = 1) -> None:
         self.name = name
         self._line = serial.Serial(timeout=0, write_timeout=0, exclusive=True)
-        self._line.port = None
         self._line.baudrate, self._line.parity, self._line.stopbits = baud_rate, parity, stop_bits
         self._line.dtr = self._line.rts = True  # before open: a later change resets some boards
         self._received = bytearray()
@@ -45,7 +44,7 @@ class SerialPort:
             self._line.port = self.name
             self._line.open()  # flock: keeps out those who ask
             fcntl.ioctl(self._line.fileno(), termios.TIOCEXCL)  # keeps out the others, but never root
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, termios.error) as error:  # termios.error is no OSError
             self._line.close()
             raise ConnectionError(
                 f"{self.name}: cannot open: {error}; check the adapter, its name and who holds it"
