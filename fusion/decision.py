@@ -17,7 +17,7 @@ from fusion.verdict import Level, Reason
 OPEN_NOW_PPM = 5_000.0  # UK 8 h limit for CO2; SCIENCE 3.4
 ATMOSPHERE_PPM = 40_000.0  # NIOSH immediately dangerous to life; never silenced
 REEFER_RISE_PPM_PER_MIN = 100.0  # assumed: "a fast rise" in a refrigerated body with the unit off
-EMITTERS = frozenset({"produce", "dry_ice"})
+
 OVER_RANGE = "over range"  # the probe's own word: it counts as high, never as invalid
 
 
@@ -87,7 +87,7 @@ def life_safety(
         return Reason(
             code="life.atmosphere", text=f"CO2 inside {highest:.0f} ppm: atmosphere dangerous, ventilate, do not enter"
         )
-    silenced = context.cargo in EMITTERS and emitter_agrees
+    silenced = emitter_agrees
     if highest >= OPEN_NOW_PPM and not silenced:
         return Reason(code="life.co2", text=f"CO2 inside {highest:.0f} ppm")
     if refrigerated and context.refrigeration == "off" and not silenced:

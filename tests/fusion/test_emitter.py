@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from fusion.emitter import agrees
+from fusion.evidence.evidence import Evidence, silent
+from fusion.passage import Context
+from fusion.verdict import State
+
+PRODUCE = Context(cargo="produce")
+CO2 = Evidence("co2", State.MEASURED, features={"slope_ppm_per_min": 5.0})
+VIBRATION = Evidence("vibration", State.MEASURED)
+
+
+def test_a_cool_steady_quiet_load_agrees_with_produce() -> None:
+    assert agrees(PRODUCE, (VIBRATION, CO2), {"vibration": -0.4}, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("context", "evidence", "vibration_log10_lr", "temperature_c"),
+    [
+        (Context(cargo="general"), (VIBRATION, CO2), -0.4, 8.0),
+        (PRODUCE, (VIBRATION, CO2), 0.3, 8.0),
+        (PRODUCE, (VIBRATION, CO2), -0.4, 26.0),
+        (PRODUCE, (VIBRATION, CO2), -0.4, None),
+        (PRODUCE, (silent("vibration", State.ABSENT, "unplugged"), CO2), 0.0, 8.0),
+        (PRODUCE, (VIBRATION, Evidence("co2", State.MEASURED, features={"slope_ppm_per_min": 90.0})), -0.4, 8.0),
+    ],
+    ids=["nothing declared", "a heart", "too warm", "no temperature", "no vibration", "rising fast"],
+)
+def test_whatever_speaks_against_it_or_says_nothing_does_not_agree(
+    context: Context, evidence: tuple[Evidence, ...], vibration_log10_lr: float, temperature_c: float | None
+) -> None:
+    assert not agrees(context, evidence, {"vibration": vibration_log10_lr}, temperature_c)
