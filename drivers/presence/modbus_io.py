@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Literal
+from contextlib import asynccontextmanager
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
+from pymodbus.exceptions import ConnectionException, ModbusException
 
 from drivers.driver import DriverFault, Expected, Identity, Refused, Surroundings
 from drivers.reading import ContactChange, ContactState, Modality, PresenceChange, Stamp
 
 MODALITY = Modality.PRESENCE
+T = TypeVar("T")
+GRAVITY = (ContactState.GREEN, ContactState.AMBER, ContactState.RED)
+READ_DISCRETE_INPUTS = 2
 ILLEGAL_ADDRESS = 2  # MODBUS Application Protocol V1.1b3, 7
+
+
+Input = Annotated[int, Field(ge=0, le=1999)]  # FC 02 reads at most 2000 (MODBUS Application Protocol V1.1b3, 6.2)
 
 
 class Config(BaseModel):
@@ -24,22 +31,38 @@ class Config(BaseModel):
     driver: Literal["presence.modbus_io"]
     address: str = Field(pattern=r"^\S+:\d{1,5}$", description="host:port")
     unit: int = Field(1, ge=0, le=255)
-    presence_inputs: tuple[int, ...] = Field((0, 1), min_length=1, max_length=2)
-    contact_inputs: dict[ContactState, int] = {}
+    presence_inputs: tuple[Input, ...] = Field((0, 1), min_length=1, max_length=2)
+    contact_inputs: dict[ContactState, Input] = Field({}, description="Lamp of a closed detector -> input")
     debounce_s: float = Field(0.2, ge=0, le=10)
     poll_s: float = Field(0.05, ge=0.01, le=5)
     silence_s: float = Field(2.0, gt=0, le=60)
-    reconnect_max_s: float = Field(2.0, gt=0, le=60)
+    reconnect_max_s: float = Field(
+        1.0, ge=0.1, le=60, description="Longest pause between attempts while a lost link is ridden out"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        points = (*self.presence_inputs, *self.contact_inputs.values())
+        if len(set(points)) != len(points):
+            raise ValueError(f"inputs {list(points)}: one input is named twice; each signal has its own")
+        if not 0 < int(self.address.rpartition(":")[2]) <= 65535:
+            raise ValueError(f"address {self.address!r}: the port is not between 1 and 65535")
+        return self
 
 
-class Debounced:
-    """A value that counts only once it has held for ``hold_s`` seconds; the first one counts at once."""
+class Debounced(Generic[T]):
+    """A value that counts only once it has held for ``hold_s`` seconds; the first one counts at once.
+
+    Held in time, not in samples: a late poll must not count as a steady input.
+    """
 
     def __init__(self, hold_s: float) -> None:
-        self._hold_s, self._candidate, self._since_s = hold_s, None, 0.0  # type: float, object, float
-        self.value: object = None
+        self._hold_s = hold_s
+        self._candidate: T | None = None
+        self._since_s = 0.0
+        self.value: T | None = None
 
-    def see(self, value: object, now_s: float) -> bool:
+    def see(self, value: T, now_s: float) -> bool:
         """True when the settled value has just changed."""
         if value != self._candidate:
             self._candidate, self._since_s = value, now_s
@@ -47,6 +70,24 @@ class Debounced:
             return False
         self.value = value
         return True
+
+
+def presence(inputs: tuple[int, ...], on: tuple[bool, ...]) -> tuple[bool, str]:
+    """Present if any input says so, and "ok" or which inputs disagree: a vehicle unseen is worse than one too many."""
+    if len(set(on)) == 1:
+        return on[0], "ok"
+    said = ", ".join(f"{point} {'on' if state else 'off'}" for point, state in zip(inputs, on, strict=True))
+    return True, f"inputs disagree: {said}"
+
+
+def lamp(lit: tuple[ContactState, ...], before: ContactState | None) -> tuple[ContactState | None, str]:
+    """The detector's lamp: the gravest of those lit, or the one before where none is; None if there never was one."""
+    if len(lit) == 1:
+        return lit[0], "ok"
+    if not lit:
+        return before, "no lamp is lit"
+    gravest = max(lit, key=GRAVITY.index)
+    return gravest, f"several lamps are lit: {', '.join(sorted(lit, key=GRAVITY.index))}"
 
 
 def expected(config: Config) -> tuple[Expected, ...]:
@@ -57,28 +98,42 @@ def expected(config: Config) -> tuple[Expected, ...]:
 def _client(config: Config) -> AsyncModbusTcpClient:
     host, _, port = config.address.rpartition(":")
     return AsyncModbusTcpClient(
-        host, port=int(port), timeout=config.silence_s / 2, retries=0, reconnect_delay_max=config.reconnect_max_s
+        host,
+        port=int(port),
+        timeout=config.silence_s / 2,  # so that one lost reply is not yet silence
+        retries=0,
+        reconnect_delay=0.1,
+        reconnect_delay_max=config.reconnect_max_s,
     )
 
 
 async def _inputs(client: AsyncModbusTcpClient, name: str, config: Config) -> list[bool]:
     count = max((*config.presence_inputs, *config.contact_inputs.values())) + 1
+    where = f"{name}: {config.address}, unit {config.unit}"
     try:
         reply = await client.read_discrete_inputs(0, count=count, device_id=config.unit)
+    except ConnectionException as error:
+        raise ConnectionError(f"{where}: link lost; check the module's network and power") from error
     except ModbusException as error:
-        raise TimeoutError(f"{name}: {config.address}: {error}; check the module's network and power") from error
+        raise TimeoutError(f"{where}: no reply; check the module's network and power") from error
     if reply.isError():
         code = getattr(reply, "exception_code", 0)
         kind = Refused if code == ILLEGAL_ADDRESS else DriverFault
-        raise kind(f"{name}: {config.address}: inputs 0..{count - 1}: exception {code}; check unit and inputs")
-    if reply.function_code != 2 or len(reply.bits) < count:
-        raise DriverFault(f"{name}: {config.address}: asked {count} inputs, got {len(reply.bits)}; check the module")
+        raise kind(f"{where}: inputs 0..{count - 1}: exception {code}; check unit and inputs")
+    if reply.function_code != READ_DISCRETE_INPUTS or len(reply.bits) != -(-count // 8) * 8:
+        raise DriverFault(f"{where}: asked for {count} inputs, got {len(reply.bits)} bits; is this the I/O module?")
     return list(reply.bits)
 
 
-async def _connect(client: AsyncModbusTcpClient, name: str, config: Config) -> None:
-    if not await client.connect():
-        raise ConnectionError(f"{name}: nobody listens at {config.address}; check the module's address and power")
+@asynccontextmanager
+async def _connected(name: str, config: Config) -> AsyncIterator[AsyncModbusTcpClient]:
+    client = _client(config)
+    try:
+        if not await client.connect():
+            raise ConnectionError(f"{name}: nobody listens at {config.address}; check the module's address and power")
+        yield client
+    finally:
+        client.close()
 
 
 async def probe(name: str, config: Config, around: Surroundings) -> Identity:
@@ -87,38 +142,55 @@ async def probe(name: str, config: Config, around: Surroundings) -> Identity:
     Raises:
         ConnectionError, TimeoutError, DriverFault: as the network says.
     """
-    client = _client(config)
-    try:
-        await _connect(client, name, config)
+    async with _connected(name, config) as client:
         await _inputs(client, name, config)
-    finally:
-        client.close()
     return Identity(model="Modbus TCP inputs")
+
+
+class _Lane:
+    """Settled state of all inputs; each poll gives the changes."""
+
+    def __init__(self, name: str, config: Config) -> None:
+        self._name, self._config = name, config
+        self._presence = Debounced[tuple[bool, ...]](config.debounce_s)
+        self._lit = Debounced[tuple[ContactState, ...]](config.debounce_s)
+        self._lamp: ContactState | None = None
+
+    def changes(self, bits: list[bool], now_s: float, stamp: Stamp) -> list[PresenceChange | ContactChange]:
+        found: list[PresenceChange | ContactChange] = []
+        on = tuple(bits[point] for point in self._config.presence_inputs)
+        if self._presence.see(on, now_s):
+            found.append(PresenceChange(self._name, stamp, *presence(self._config.presence_inputs, on)))
+        lit = tuple(state for state, point in self._config.contact_inputs.items() if bits[point])
+        if self._config.contact_inputs and self._lit.see(lit, now_s):
+            self._lamp, status = lamp(lit, self._lamp)
+            if self._lamp is not None:
+                found.append(ContactChange(self._name, stamp, self._lamp, status))
+        return found
 
 
 async def readings(name: str, config: Config, around: Surroundings) -> AsyncIterator[PresenceChange | ContactChange]:
     """Changes that held for ``debounce_s``, the first state at once; disagreeing inputs are said in ``status``.
 
+    A lost reply or link is ridden out for ``silence_s``; the stamp is the poll that settled the change.
+
     Raises:
-        ConnectionError, TimeoutError, DriverFault: as the network says.
+        ConnectionError: nobody listens, or the link stayed lost for ``silence_s``.
+        TimeoutError: no reply for ``silence_s``.
+        DriverFault: an exception, or a reply that is not one.
     """
-    loop, client = asyncio.get_running_loop(), _client(config)
-    pair, lamps = Debounced(config.debounce_s), {lamp: Debounced(config.debounce_s) for lamp in config.contact_inputs}
-    try:
-        await _connect(client, name, config)
+    loop, lane = asyncio.get_running_loop(), _Lane(name, config)
+    async with _connected(name, config) as client:
+        heard_s = loop.time()
         while True:
-            bits, now_s, now_ns = await _inputs(client, name, config), loop.time(), around.now_utc_ns()
-            stamp = Stamp(now_ns, now_ns, around.monotonic_ns(), around.clock())
-            if pair.see(seen := tuple(bits[i] for i in config.presence_inputs), now_s):
-                status = (
-                    "ok"
-                    if len(set(seen)) == 1
-                    else f"inputs disagree: {dict(zip(config.presence_inputs, seen, strict=False))}"
-                )
-                yield PresenceChange(name, stamp, any(seen), status)
-            for lamp, contact in lamps.items():
-                if contact.see(bits[config.contact_inputs[lamp]], now_s) and contact.value:
-                    yield ContactChange(name, stamp, lamp)
+            try:
+                bits = await _inputs(client, name, config)
+            except (ConnectionError, TimeoutError):
+                if loop.time() - heard_s >= config.silence_s:
+                    raise
+            else:
+                heard_s, now_ns = loop.time(), around.now_utc_ns()
+                stamp = Stamp(now_ns, now_ns, around.monotonic_ns(), around.clock())
+                for change in lane.changes(bits, heard_s, stamp):
+                    yield change
             await asyncio.sleep(config.poll_s)
-    finally:
-        client.close()
