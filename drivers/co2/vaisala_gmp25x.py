@@ -125,7 +125,7 @@ async def probe(name: str, config: Config, around: Surroundings) -> Identity:
     return Identity("Vaisala", f"GMP25x, {report}{slow}")
 
 
-class _Watch:
+class Watch:
     """What needs more than one poll to be seen: warm-up after start, and a value that does not move."""
 
     def __init__(self) -> None:
@@ -134,6 +134,7 @@ class _Watch:
         self._same = 0
 
     def judge(self, ppm: float | None, status: str, words: tuple[int, ...], now_ns: int) -> tuple[float | None, str]:
+        """One poll's value and status, and what the polls before make of them; ``now_ns`` is monotonic."""
         self._same = self._same + 1 if words == self._words else 1
         self._words = words
         if status == "warming up":
@@ -192,7 +193,7 @@ async def readings(name: str, config: Config, around: Surroundings) -> AsyncIter
         TimeoutError: no reply for ``silence_s``.
         ConnectionError: the line is lost.
     """
-    loop, watch = asyncio.get_running_loop(), _Watch()
+    loop, watch = asyncio.get_running_loop(), Watch()
     async with _line(config) as line:
         session, heard_s, due_s = _Session(config, RtuMaster(line)), loop.time(), loop.time()
         while True:

@@ -1,7 +1,8 @@
 """A GMP252 probe on a pseudo-terminal: Modbus RTU written by hand, ``python -m hil.devices.gmp25x --link PATH``.
 
 Prints ``port PATH``; takes one JSON object a line on stdin. Values stay until changed: ``{"co2_ppm": 612.0}``,
-``{"status": 2}`` (CO2 status), ``{"device_status": 2}``, ``{"errors": 4096}``. Faults hit the next request:
+``{"status": 2}`` (CO2 status), ``{"device_status": 2}``, ``{"errors": 4096}``, ``{"filter": 20}`` and
+``{"unit_register": 7}`` (what 0x0300 says). Each line is answered with ``done``. Faults hit the next request:
 ``{"do": "late", "ms": 800}``, ``silent``, ``crc``. ``unplug`` hangs up and takes the link away, ``plug`` is a new line.
 """
 
@@ -64,6 +65,8 @@ class Probe:
             self.registers[0x0800] = int(order["device_status"])
         if "errors" in order:
             self.registers[0x0803], self.registers[0x0804] = order["errors"] & 0xFFFF, order["errors"] >> 16
+        if "unit_register" in order:
+            self.registers[0x0300] = int(order["unit_register"])
         if "filter" in order:
             self.registers[0x0308] = int(order["filter"])
 
