@@ -1,0 +1,63 @@
+"""Where the lane keeps things: the box's own folders, or all of it under one root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Folders of one lane. ``state`` survives a boot, ``runtime`` does not, ``keys`` holds secrets (mode 0700)."""
+
+    state: Path = Path("/var/lib/lanepulse")
+    runtime: Path = Path("/run/lanepulse")
+    keys: Path = Path("/etc/lanepulse/keys")
+
+    @classmethod
+    def under(cls, root: Path | None) -> Self:
+        """All of it under ``root``, for a checkout run; the box's own folders for None."""
+        return cls() if root is None else cls(root / "state", root / "run", root / "keys")
+
+    @property
+    def journal(self) -> Path:
+        return self.state / "journal.db"
+
+    @property
+    def bundles(self) -> Path:
+        return self.state / "bundles"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.state / "quarantine"
+
+    @property
+    def models(self) -> Path:
+        return self.state / "models"
+
+    @property
+    def control_socket(self) -> Path:
+        return self.runtime / "control.sock"
+
+    @property
+    def curve(self) -> Path:
+        """The lane's private CURVE key file."""
+        return self.keys / "curve.key"
+
+    @property
+    def signing(self) -> Path:
+        """The lane's private signing key file (Ed25519)."""
+        return self.keys / "signing.key"
+
+    @property
+    def allowed(self) -> Path:
+        """Folder of the public CURVE keys of those who may listen."""
+        return self.keys / "allowed"
+
+    def make(self) -> None:
+        """Make what is missing. Raises OSError."""
+        for folder, mode in ((self.state, 0o750), (self.runtime, 0o750), (self.keys, 0o700)):
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        for folder in (self.bundles, self.quarantine, self.models, self.allowed):
+            folder.mkdir(mode=0o750, exist_ok=True)
