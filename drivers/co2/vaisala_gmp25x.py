@@ -32,7 +32,10 @@ LENGTHS = ((2, 5), (4, 6))  # registers asked at CO2 and STATUS, in turn: the re
 SHORTEST = ((2, 5),)  # for a probe that refuses to read past its map
 PRESSURE_EVERY_S = 60.0  # manual: volatile, lost at a reset of the probe, may be written each minute
 WARM_UP_S = 120.0  # manual: to specification two minutes after start
-FROZEN_POLLS = 30  # assumed: the noise of a live cell moves the last bits of a float every poll
+FROZEN_POLLS, FROZEN_S = (
+    20,
+    30.0,
+)  # assumed: a live cell's noise moves the last bits at every measurement; both must pass
 
 
 class Config(BaseModel):
@@ -131,20 +134,21 @@ class Watch:
     def __init__(self) -> None:
         self._warm_since_ns: int | None = None
         self._words: tuple[int, ...] = ()
-        self._same = 0
+        self._same, self._same_since_ns = 0, 0
 
     def judge(self, ppm: float | None, status: str, words: tuple[int, ...], now_ns: int) -> tuple[float | None, str]:
         """One poll's value and status, and what the polls before make of them; ``now_ns`` is monotonic."""
-        self._same = self._same + 1 if words == self._words else 1
-        self._words = words
+        if words != self._words:
+            self._words, self._same, self._same_since_ns = words, 0, now_ns
+        self._same += 1
         if status == "warming up":
             self._warm_since_ns = now_ns
         if ppm is None:
             return ppm, status
         if self._warm_since_ns is not None and now_ns - self._warm_since_ns < WARM_UP_S * 1e9:
             return None, "warming up"
-        if self._same >= FROZEN_POLLS:
-            return None, f"frozen: the same bits in {self._same} polls"
+        if self._same >= FROZEN_POLLS and now_ns - self._same_since_ns >= FROZEN_S * 1e9:
+            return None, f"frozen: the same bits 0x{words[0]:04X} 0x{words[1]:04X} in {self._same} polls"
         return ppm, status
 
 

@@ -109,13 +109,12 @@ class RtuMaster:
             until = self._unanswered_since_s + self._longest_reply_s
         if self._dirty:
             until = max(until, loop.time() + QUIET_S)
-        while True:
+        while (left_s := until - loop.time()) > 0:
             try:
-                self.counts["drained bytes"] += len(await self._port.read(max(until - loop.time(), 0.0)))
+                self.counts["drained bytes"] += len(await self._port.read(left_s))
             except TimeoutError:
                 break
-            if loop.time() > until:
-                break
+        self.counts["drained bytes"] += self._port.discard()
         self._dirty, self._unanswered_since_s = False, None
 
     async def _transact(self, asked: _Asked) -> bytes:

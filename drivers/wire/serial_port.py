@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import select
 import struct
 import termios
 from types import TracebackType
@@ -97,6 +98,21 @@ class SerialPort:
         piece = bytes(self._received)
         self._received.clear()
         return piece
+
+    def discard(self) -> int:
+        """Throw away what has come, read or not, without waiting; how many bytes that was.
+
+        Raises:
+            ConnectionError: the line is lost.
+        """
+        while self._lost is None and select.select([self._line.fileno()], [], [], 0)[0]:
+            self._on_readable()
+            if len(self._received) == BUFFER_BYTES:
+                break  # a line that never stops must not stop us
+        self._check()
+        thrown = len(self._received)
+        self._received.clear()
+        return thrown
 
     def write(self, frame: bytes) -> None:
         """Send a short frame at once.

@@ -1,9 +1,11 @@
 """A GMP252 probe on a pseudo-terminal: Modbus RTU written by hand, ``python -m hil.devices.gmp25x --link PATH``.
 
 Prints ``port PATH``; takes one JSON object a line on stdin. Values stay until changed: ``{"co2_ppm": 612.0}``,
+``{"noise_ppm": 0.5}`` (a cell without noise is soon held to be frozen),
 ``{"status": 2}`` (CO2 status), ``{"device_status": 2}``, ``{"errors": 4096}``, ``{"filter": 20}`` and
-``{"unit_register": 7}`` (what 0x0300 says). Each line is answered with ``done``. Faults hit the next request:
-``{"do": "late", "ms": 800}``, ``silent``, ``crc``. ``unplug`` hangs up and takes the link away, ``plug`` is a new line.
+``{"unit_register": 7}`` (what 0x0300 says). Each line is answered with ``done``. Faults hit the next request,
+or the next ``"times"``: ``{"do": "late", "ms": 800}``, ``silent``, ``crc``. ``unplug`` hangs
+up and takes the link away, ``plug`` is a new line.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import contextlib
 import json
 import os
 import pty
+import random
 import struct
 import sys
 import tty
@@ -45,8 +48,10 @@ class Probe:
 
     def __init__(self, unit: int) -> None:
         self.unit = unit
+        self.co2_ppm, self.noise_ppm = 420.0, 0.0
+        self._chance = random.Random(unit)  # the same noise each time
         self.registers: dict[int, int] = {0x0300: unit, 0x0301: 2, 0x0302: 0, 0x0308: 100}
-        self.put_float(0x0000, 420.0)
+        self.put_float(0x0000, self.co2_ppm)
         for base in (0x0200, 0x0208):
             self.put_float(base, 1013.0)
 
@@ -55,10 +60,16 @@ class Probe:
         high, low = struct.unpack(">HH", struct.pack(">f", value))
         self.registers[address], self.registers[address + 1] = low, high
 
+    def measure(self) -> None:
+        """A new value of the cell: ``co2_ppm`` and its noise, 1 sigma."""
+        self.put_float(0x0000, self.co2_ppm + self._chance.gauss(0.0, 1.0) * self.noise_ppm)
+
     def take(self, order: dict[str, Any]) -> None:
         """Set what an order names."""
         if "co2_ppm" in order:
-            self.put_float(0x0000, float(order["co2_ppm"]))
+            self.co2_ppm = float(order["co2_ppm"])
+        self.noise_ppm = float(order.get("noise_ppm", self.noise_ppm))
+        self.measure()
         if "status" in order:
             self.registers[0x0801] = int(order["status"])
         if "device_status" in order:
@@ -74,6 +85,8 @@ class Probe:
         """Reply frame to a request frame whose CRC is right."""
         function, address, count = struct.unpack(">BHH", request[1:6])
         if function in (3, 4):
+            if address == 0:
+                self.measure()
             if not 1 <= count <= 125 or not _inside(address, count, MAPPED):
                 return self._frame(bytes((function | 0x80, 2)))
             words = [self.registers.get(address + i, 0) for i in range(count)]
@@ -170,7 +183,7 @@ async def run(link: Path, unit: int) -> None:
             case "plug":
                 line.plug()
             case "late" | "silent" | "crc":
-                line.faults.append(order)
+                line.faults.extend([order] * int(order.get("times", 1)))
         print("done", flush=True)
     line.unplug()
 
