@@ -13,6 +13,7 @@ from pathlib import Path
 import minimalmodbus
 import pytest
 import serial
+from pymodbus.client import ModbusTcpClient
 
 Emulator = subprocess.Popen[str]
 
@@ -101,3 +102,26 @@ def test_mbpoll_reads_the_modules_inputs(module: tuple[Emulator, str]) -> None:
     said = mbpoll(*f"-m tcp -p {port} -a 1 -0 -r 0 -c 2 -t 1 -1 127.0.0.1".split())
     assert "[0]: \t0" in said
     assert "[1]: \t1" in said
+
+
+def test_pymodbus_switches_coils_and_reads_them_back(module: tuple[Emulator, str]) -> None:
+    _, port = module
+    with ModbusTcpClient("127.0.0.1", port=int(port), timeout=2) as master:
+        assert not master.write_coil(16, True).isError()
+        assert not master.write_coils(17, [True, False, True]).isError()
+        assert master.read_coils(16, count=4).bits[:4] == [True, True, False, True]
+        assert master.read_discrete_inputs(60, count=10).exception_code == 2
+        assert master.read_holding_registers(0, count=1).exception_code == 1
+
+
+def test_a_pulled_plug_hangs_up_and_comes_back_under_its_name(probe: tuple[Emulator, str]) -> None:
+    device, port = probe
+    with serial.Serial(port, 19200, timeout=0.5) as line:
+        order(device, do="unplug")
+        with pytest.raises(serial.SerialException):
+            line.write(b"\0")
+            line.read(1)
+    assert not Path(port).exists()
+    order(device, do="plug")
+    with serial.Serial(port, 19200, timeout=0.5) as line:
+        assert minimalmodbus.Instrument(line, 240).read_register(0x0300) == 240
