@@ -188,7 +188,7 @@ class Journal:
             self._db.execute(statement, values)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            full = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
+            full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
             cause = f"{self.path}: row not written: {error}; " + ("make room" if full else "check the disk, restart")
             self._fault = None if full else cause
             if self._db.in_transaction:

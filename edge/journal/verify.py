@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ def verify(path: Path, public_key: Ed25519PublicKey | None) -> Verification:
     hashes: list[str] = []  # of rows 1..n
     signed_to = 0
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        with closing(_reader(path)) as db:
             db.text_factory = bytes  # damaged text must be hashed, not decoded
             db.execute("BEGIN")  # one moment of a journal that may be growing
             for columns in db.execute(f"SELECT {COLUMNS} FROM rows ORDER BY sequence"):
@@ -57,9 +58,15 @@ def verify(path: Path, public_key: Ed25519PublicKey | None) -> Verification:
         signed_to = max(signed_to, _head_file(path, heads, hashes, public_key))
     except _Bad as bad:
         return Verification(min(len(hashes), bad.sequence - 1), bad.sequence, str(bad), 0)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite's own message may hold damaged bytes
         return Verification(len(hashes), len(hashes) + 1, f"the file is damaged: {error}", 0)
     return Verification(len(hashes), None, "", signed_to if public_key else 0)
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    """Read-only; on a medium that cannot be written, without the shared memory that SQLite would make there."""
+    sealed = not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists()
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if sealed else ''}", uri=True)
 
 
 def _row(columns: tuple[bytes | int | None, ...], expected: int, previous: str) -> str:

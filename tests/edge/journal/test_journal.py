@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.journal.journal import Journal, JournalFault
-from edge.journal.verify import verify
+from edge.journal.verify import Verification, verify
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
@@ -142,3 +143,59 @@ def test_twenty_kills_lose_no_acknowledged_row(tmp_path: Path) -> None:
                 last = int(line)
         found = verify(path, None)
         assert found.ok and found.rows >= last, found.cause
+
+
+def test_a_full_disk_is_said_and_once_there_is_room_the_record_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with Journal.open(path, KEY) as journal:
+        pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+        journal._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(JournalFault, match="make room"):
+            journal.append("verdict", None, {"x": "y" * 100_000})
+        journal._db.execute("PRAGMA max_page_count = 100000")
+        assert journal.append("verdict", None, {"x": "y" * 100_000}) == 1
+    assert verify(path, KEY.public_key()).ok
+
+
+def test_each_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "journal.db", None) as journal:
+        assert journal._db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+        assert journal._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_threads_share_one_chain(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "journal.db", KEY) as journal, ThreadPoolExecutor(8) as pool:
+        numbers = sorted(pool.map(lambda number: journal.append("state", None, {"number": number}), range(300)))
+    assert numbers == list(range(1, 301))
+    found = verify(tmp_path / "journal.db", KEY.public_key())
+    assert (found.ok, found.rows, found.signed_to) == (True, 300, 300)
+
+
+def test_a_running_journal_can_be_verified_beside_its_writer(tmp_path: Path) -> None:
+    with Journal.open(tmp_path / "journal.db", KEY) as journal:
+        journal.append("verdict", None, {})
+        assert verify(tmp_path / "journal.db", KEY.public_key()).rows == 1
+
+
+def test_a_head_that_was_kept_elsewhere_finds_a_journal_made_anew(tmp_path: Path) -> None:
+    path = filled(tmp_path / "journal.db")
+    head, signature = (tmp_path / "head.json").read_bytes(), (tmp_path / "head.sig").read_bytes()
+    path.unlink()
+    filled(path, count=3)
+    (tmp_path / "head.json").write_bytes(head)
+    (tmp_path / "head.sig").write_bytes(signature)
+    assert verify(path, KEY.public_key()).first_bad == 4
+
+
+def test_damage_anywhere_gives_an_answer_and_no_crash(tmp_path: Path) -> None:
+    path = filled(tmp_path / "journal.db", count=30)
+    clean = path.read_bytes()
+    before = verify(path, None)
+    for at in range(0, len(clean), 97):
+        path.write_bytes(clean[:at] + bytes([clean[at] ^ 0xFF]) + clean[at + 1 :])
+        assert isinstance(verify(path, None), Verification)
+    for length in (0, 100, 4096, len(clean) // 2, len(clean) - 4096):
+        path.write_bytes(clean[:length])
+        assert not verify(path, None).ok, length
+    path.write_bytes(clean)
+    assert verify(path, None) == before
