@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,4 +135,27 @@ class WeatherSample:
     status: str = "ok"
 
 
-Reading = VibrationBlock | GasSample | PresenceChange | ContactChange | WeatherSample
+@dataclass(frozen=True, slots=True)
+class Radiograph:
+    """An X-ray image of a vehicle, from a scan that others justified; it is evidence after the fact.
+
+    ``transmission`` is (rows, columns) float32, share of the open beam that came through, 0..1, NaN where nothing
+    was measured (missing rows, dead pixels): never 0. Spacing is between pixel centres at the detector.
+    ``status`` is "ok" or what is wrong with it, in words. Text is as it was sent: escape before showing.
+    """
+
+    device: str
+    stamp: Stamp  # ``time_utc_ns`` is the acquisition where its time is sure, else the arrival
+    transmission: NDArray[np.float32]
+    row_spacing_m: float | None
+    column_spacing_m: float | None
+    acquired_utc_ns: int | None  # None where the time of acquisition is not sure
+    plate_text: str | None  # what stands for the vehicle in the object, untouched
+    passage_hint: str | None  # our passage's id, where the scanner was told it and sends it back
+    dose_usv: float | None  # None is unknown, never 0
+    path: Path  # the stored object
+    sop_uid: str  # as sent, perhaps not a valid UID; never a file name
+    status: str = "ok"
+
+
+Reading = VibrationBlock | GasSample | PresenceChange | ContactChange | WeatherSample | Radiograph
