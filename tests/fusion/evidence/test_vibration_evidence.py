@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pymseed
+import pytest
+from numpy.typing import NDArray
+
+from calibration.response import Response
+from drivers.reading import ClockQuality, Stamp, WeatherSample
+from fusion.evidence.context import CONTEXT, context_values
+from fusion.evidence.vibration import FEATURES, vibration_evidence
+from fusion.passage import Context, Passage, SensorSeries
+from fusion.verdict import State
+from hil.world.lorry import Lorry, Mode, Person, Scene, Surroundings, geophone, geophone_poles, vibration
+
+SECOND = 1_000_000_000
+START = 1_772_000_000 * SECOND
+FLAT = Response(1e9, 5.0)
+RATE = 100.0
+LORRY = Lorry(15e3, "soft_sided", (Mode(0.9, 4.3, 0.05), Mode(0.1, 7.0, 0.04)), 1.0, 0.15, 0.0, 10.0)
+CALM = Surroundings(0.5, True, 0.5, 0.95, 0.0, None)
+PERSON = Person(72, 3.0, 0.27, 0.9, 0.35, 0.0, 0.25)
+Waves = dict[str, NDArray[np.float64]]
+
+
+def waves(people: int, seconds: float = 30, around: Surroundings = CALM, seed: int = 11) -> Waves:
+    return vibration(Scene(LORRY, (PERSON,) * people, around), seconds, RATE, np.random.default_rng(seed))
+
+
+def passage(velocity: Waves, response: Response | None = FLAT, context: Context | None = None) -> Passage:
+    series = tuple(
+        SensorSeries(name, "EHZ", START, RATE, np.round(wave * 1e9), response, None if response else "no response")
+        for name, wave in velocity.items()
+    )
+    context = context or Context(shelter="shed")
+    return Passage("01JQ0F7Y3W8V5R2M9K4T6B1N0D", "s", "1", START, None, vibration=series, context=context)
+
+
+def at(seconds: float) -> int:
+    return START + round(seconds * SECOND)
+
+
+def test_a_heart_beats_and_an_empty_lorry_does_not() -> None:
+    occupied = vibration_evidence(passage(waves(1)), at(30))
+    empty = vibration_evidence(passage(waves(0)), at(30))
+    assert occupied.state is empty.state is State.MEASURED
+    assert occupied.features["rhythm_bpm"] == pytest.approx(72, abs=3)
+    assert occupied.features["energy_log"] > empty.features["energy_log"] + 0.2
+    assert occupied.features["rhythm_log"] > empty.features["rhythm_log"] + 0.2
+    assert occupied.where == "rear"
+    assert set(FEATURES) <= set(occupied.features)
+
+
+def test_the_ground_is_cancelled_by_most_of_its_coherence() -> None:
+    found = vibration_evidence(passage(waves(0, 45)), at(45))
+    explained = found.features["background_um_s"] / 0.33
+    assert found.features["residual_um_s"] < 0.6 * explained
+
+
+def test_a_coil_sensors_response_is_removed_by_its_poles_and_zeros() -> None:
+    flat = waves(1)
+    coil = Response(1e9, 20.0, (0j, 0j), geophone_poles())
+    seen = vibration_evidence(passage({k: geophone(v, RATE) for k, v in flat.items()}, coil), at(30))
+    true = vibration_evidence(passage(flat), at(30))
+    assert seen.features["residual_um_s"] == pytest.approx(true.features["residual_um_s"], rel=0.1)
+
+
+def test_too_little_data_is_absent() -> None:
+    found = vibration_evidence(passage(waves(1)), at(3.5))
+    assert (found.state, found.cause) == (State.ABSENT, "too little data: 3.5 of 4 s")
+
+
+def test_samples_after_the_look_do_not_matter() -> None:
+    long, short = passage(waves(1)), passage({k: v[:1500] for k, v in waves(1).items()})
+    assert vibration_evidence(long, at(15)) == vibration_evidence(short, at(15))
+
+
+def test_gaps_are_left_out_and_lower_the_quality() -> None:
+    torn = waves(1)
+    torn["B1"][1000:1600] = np.nan
+    found, whole = vibration_evidence(passage(torn), at(30)), vibration_evidence(passage(waves(1)), at(30))
+    assert found.state is State.MEASURED
+    assert found.quality is not None and whole.quality is not None and found.quality < 0.85 * whole.quality
+
+
+@pytest.mark.parametrize(
+    ("how", "word"), [("flat", "flat at"), ("clipped", "clipped at"), ("uncoupled", "not coupled")]
+)
+def test_a_broken_body_sensor_is_named_and_when_all_are_it_is_faulty(how: str, word: str) -> None:
+    broken = waves(1)
+    for name in ("B1", "B2", "B3"):
+        wave = broken[name]
+        broken[name] = {
+            "flat": np.full(len(wave), 7e-9),
+            "clipped": np.clip(wave, -0.3 * wave.std(), 0.3 * wave.std()),
+            "uncoupled": np.random.default_rng(1).normal(size=len(wave)) * 1e-9,
+        }[how]
+        if name == "B1":
+            one = vibration_evidence(passage(broken), at(30))
+            assert one.state is State.MEASURED and str(one.cause).startswith(
+                f"B1: {word}" if how != "uncoupled" else "B1"
+            )
+    every = vibration_evidence(passage(broken), at(30))
+    assert every.state is State.FAULTY and word in str(every.cause)
+
+
+def test_without_a_response_it_is_faulty() -> None:
+    found = vibration_evidence(passage(waves(1), None), at(30))
+    assert found.state is State.FAULTY and "no response" in str(found.cause)
+
+
+def test_without_ground_sensors_nothing_is_said() -> None:
+    body = {k: v for k, v in waves(1).items() if k.startswith("B")}
+    assert vibration_evidence(passage(body), at(30)).state is State.OUT_OF_LIMITS
+
+
+def windy(shelter: str, wind: float) -> Passage:
+    sample = WeatherSample("mast", Stamp(at(1), at(1), 0, ClockQuality(True, None)), wind)
+    return replace(passage(waves(0), context=Context(shelter=shelter)), weather=(sample,))
+
+
+def test_wind_without_shelter_is_out_of_limits_with_its_figure() -> None:
+    found = vibration_evidence(windy("open", 9.1), at(30))
+    assert found.state is State.OUT_OF_LIMITS and "9.1 m/s" in str(found.cause)
+    assert vibration_evidence(windy("unknown", 9.1), at(30)).state is State.OUT_OF_LIMITS
+    assert vibration_evidence(windy("shed", 9.1), at(30)).state is State.MEASURED
+
+
+@pytest.mark.parametrize("context", [Context(engine="on"), Context(driver="in"), Context(refrigeration="on")])
+def test_an_engine_and_a_driver_are_out_of_limits(context: Context) -> None:
+    assert vibration_evidence(passage(waves(1), context=context), at(30)).state is State.OUT_OF_LIMITS
+
+
+def test_an_engine_that_nobody_declared_is_seen_by_its_line() -> None:
+    loud = waves(0)
+    for name in ("B1", "B2", "B3"):
+        loud[name] = loud[name] + 50e-6 * np.sin(2 * np.pi * 30.0 * np.arange(3000) / RATE)
+    found = vibration_evidence(passage(loud), at(30))
+    assert found.state is not State.MEASURED and "30.0 Hz" in str(found.cause)
+
+
+def test_a_passing_train_is_left_out_and_the_rest_is_measured() -> None:
+    train = waves(0, 45)
+    burst = np.exp(-0.5 * ((np.arange(4500) / RATE - 20) / 2) ** 2) * 100e-6
+    noise = np.random.default_rng(3).normal(size=4500) * burst
+    found = vibration_evidence(passage({k: v + noise for k, v in train.items()}), at(45))
+    calm = vibration_evidence(passage(train), at(45))
+    assert found.state is State.MEASURED
+    person = vibration_evidence(passage(waves(1, 45)), at(45))
+    assert found.features["energy_log"] < person.features["energy_log"] - 0.3
+    assert found.quality is not None and calm.quality is not None and found.quality < calm.quality
+
+
+def test_the_order_of_sensors_does_not_matter() -> None:
+    one = passage(waves(1))
+    assert vibration_evidence(one, at(30)) == vibration_evidence(replace(one, vibration=one.vibration[::-1]), at(30))
+
+
+def test_context_is_finite_where_all_is_unknown() -> None:
+    assert context_values(Passage("01JQ0F7Y3W8V5R2M9K4T6B1N0D", "s", "1", 0, None), 5) == dict.fromkeys(CONTEXT, 0.0)
+
+
+def test_real_ground_recordings_do_not_crash(recordings: Path) -> None:
+    files = sorted((recordings / "ground").glob("*/*.miniseed"))
+    assert files
+    states = []
+    for file in files:
+        traces = pymseed.MS3TraceList.from_file(str(file), unpack_data=True)
+        parts = [np.asarray(s.np_datasamples, np.float64)[:6000] for t in traces for s in t][:3]
+        names = ("B1", "G1", "B2")
+        series = tuple(
+            SensorSeries(n, "EHZ", START, RATE, c, Response(1e8, 5.0)) for n, c in zip(names, parts, strict=False)
+        )
+        real = replace(passage({}), vibration=series)
+        states += [vibration_evidence(real, at(second)).state for second in (5, 10, 45)]
+    assert State.MEASURED in states
+
+
+def test_scipy_signal_stays_out() -> None:
+    code = "import sys, fusion.evidence.vibration; raise SystemExit('scipy.signal' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
