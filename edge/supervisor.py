@@ -34,6 +34,7 @@ class DeviceHealth:
     there: bool
     on_time: bool
     believes_itself: bool
+    state: str  # "ok", or "late", "absent", "faulty" with the cause: what a passage is told of the device
     cause: str | None
     restarts: int
     readings: int
@@ -67,6 +68,7 @@ class Supervised:
         self._identity: Identity | None = None
         self._restarts = self._readings = 0
         self._cause: str | None = "no reading yet"
+        self._faulty = False
         self._lost = True
         self._last_ns: int | None = None
         self._last_status = "ok"
@@ -87,18 +89,17 @@ class Supervised:
             began_ns = self._monotonic_ns()
             try:
                 await self._drive()
-                cause = "the driver ended without a cause"
+                self._lose("the driver ended without a cause", faulty=True)
             except DriverFault as fault:
                 self._quarantine.keep(self.name, str(fault), fault.raw)
-                cause = str(fault)
+                self._lose(str(fault), faulty=True)
             except TimeoutError as error:
-                cause = str(error) or f"silent for over {self._silence_s():g} s"
+                self._lose(str(error) or f"silent for over {self._silence_s():g} s", faulty=False)
             except OSError as error:
-                cause = f"{type(error).__name__}: {error}"
+                self._lose(f"{type(error).__name__}: {error}", faulty=False)
             except Exception as error:
                 log.exception("%s: defect in its driver", self.name)
-                cause = f"defect in driver: {type(error).__name__}: {error}"
-            self._lose(cause)
+                self._lose(f"defect in driver: {type(error).__name__}: {error}", faulty=True)
             if (self._monotonic_ns() - began_ns) / 1e9 >= SETTLED_S:
                 backoff_s = BACKOFF_FIRST_S
             await asyncio.sleep(backoff_s)
@@ -119,12 +120,12 @@ class Supervised:
         self._last_ns, self._last_status = now_ns, reading.status
         self._readings += 1
         if self._lost:
-            self._lost = False
+            self._lost = self._faulty = False
             log.info("%s: back", self.name)
         self._cause = None if reading.status == "ok" else reading.status
 
-    def _lose(self, cause: str) -> None:
-        self._cause = cause
+    def _lose(self, cause: str, *, faulty: bool) -> None:
+        self._cause, self._faulty = cause, faulty
         self._identity = None
         self._arrivals.clear()
         if not self._lost:
@@ -151,12 +152,20 @@ class Supervised:
             there,
             on_time,
             believes,
+            self._state(there, cause),
             cause,
             self._restarts,
             self._readings,
             silent_s,
             self._identity,
         )
+
+    def _state(self, there: bool, cause: str | None) -> str:
+        """A device that is there speaks for itself, by the status of its readings."""
+        if there:
+            return "ok"
+        word = "faulty" if self._faulty else "absent" if self._lost else "late"
+        return f"{word}: {cause}"
 
     def _on_time(self) -> bool:
         """At least 90 % of the rate, over the arrivals that are remembered of each stream."""

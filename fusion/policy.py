@@ -27,6 +27,7 @@ class Policy:
     on_timeout: Level = Level.RECHECK
     prior_log10_odds: float = log10(1 / 1249)
     search_log10_lr: float | None = None
+    red_contact_searches: bool = False  # a closed detector's red prompts a search; it carries no weight of its own
 
     def __post_init__(self) -> None:
         for name in ("alpha", "delta", "pfa"):
