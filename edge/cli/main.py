@@ -1,0 +1,110 @@
+"""``lanepulse``: one program, verbs first. A command's code is imported only when it is asked for.
+
+Exit codes: 0 done, 1 the answer is no, 2 wrong use or unreadable input, 3 a device or service could not be reached.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+
+import click
+
+from edge.cli.output import ReaderGone, tell
+
+DONE, NO, WRONG_USE, UNREACHABLE, STOPPED = 0, 1, 2, 3, 130
+TEXT_COLUMNS = 100  # of help texts, whatever the terminal: they are read in pipes and documents too
+COMMANDS = {
+    "check": ("edge.cli.check", "Is this lane fit to run? Configuration, keys, model, disk, clock."),
+    "context": ("edge.cli.context", "Say what is known of the vehicle in the lane."),
+    "devices": ("edge.cli.devices", "What is configured, and what answers."),
+    "journal": ("edge.cli.journal", "Is the record whole?"),
+    "keys": ("edge.cli.keys", "Make, show and allow keys."),
+    "prompt": ("edge.cli.prompt", "The officer's prompt, in a terminal."),
+    "replay": ("edge.cli.replay", "Weigh recorded passages again."),
+    "run": ("edge.cli.run", "The lane daemon."),
+    "status": ("edge.cli.status", "The lane now."),
+    "verdicts": ("edge.cli.verdicts", "The lane's verdicts."),
+}
+EXAMPLES = """\b
+Examples:
+  lanepulse check --config lane.toml
+  lanepulse verdicts --follow --json
+"""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [name for name, (module, _) in COMMANDS.items() if find_spec(module) is not None]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(context):
+            return None
+        command = import_module(COMMANDS[name][0]).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[name][0]}.command is no command")
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(context)])
+
+
+@click.command(cls=_Lazy, context_settings={"terminal_width": TEXT_COLUMNS}, epilog=EXAMPLES)
+@click.version_option(package_name="lanepulse", prog_name="lanepulse")
+def lanepulse() -> None:
+    """The appliance beside a lorry lane: sensors in, one verdict per vehicle out. A person decides."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; the answer is its exit code."""
+    try:
+        code = lanepulse.main(arguments, prog_name="lanepulse", standalone_mode=False)
+        return code if isinstance(code, int) else DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return WRONG_USE
+    except click.ClickException as error:
+        usage = isinstance(error, click.UsageError) and error.ctx is not None
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "lanepulse"
+        return _fault(f"{path}: {error.format_message()}{f' ({path} --help)' if usage else ''}", WRONG_USE)
+    except (click.Abort, KeyboardInterrupt):
+        return _fault("stopped; nothing was changed by stopping", STOPPED)
+    except ReaderGone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has what it wanted
+        return DONE
+    except Exception as error:
+        code = _code_of(error)
+        if code is None:
+            raise
+        return _fault(str(error), code)
+
+
+def _code_of(error: Exception) -> int | None:
+    """Exit code of an error that is not our defect. Compared by name, so that nothing is imported to say it."""
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    if names & {"edge.control.Unreachable", "edge.publish.subscriber.Unreachable"}:
+        return UNREACHABLE
+    if "edge.control.ControlFault" in names:
+        return NO
+    if names & {"edge.config.ConfigErrors", "edge.keys.KeyFault", "edge.publish.message.MessageFault"}:
+        return WRONG_USE
+    return None
+
+
+def _fault(text: str, code: int) -> int:
+    for line in text.splitlines():
+        tell(line)
+    return code
+
+
+def main() -> None:
+    """The installed command."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()
