@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -106,6 +106,6 @@ class Verdict(Strict):
             raise ValueError(f"log10_odds {self.log10_odds} is not the prior plus the contributions, {total}")
         return self
 
-    def json_text(self) -> str:
+    def document(self) -> dict[str, Any]:
         """The one JSON form: the same on ZeroMQ, in the journal, in ``verdicts.jsonl`` and from ``--json``."""
-        return self.model_dump_json(by_alias=True)
+        return self.model_dump(mode="json", by_alias=True)
