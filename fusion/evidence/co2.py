@@ -30,7 +30,7 @@ SETTLED_PPM = 15.0  # assumed: what may still be missing at a plateau ...
 SETTLED_SHARE = 0.1  # assumed: ... or this share of the excess, whichever is more
 LEVEL_WINDOW_S = 10.0  # assumed: the level is the median of the last samples
 SLOPE_WINDOW_S = 30.0  # assumed: one lag
-FEWEST_ROWS = 5  # assumed: fewer give no slope worth its name
+FEWEST_ROWS = 3  # assumed: fewer have no middle; a slope of so few is weak, and the look's weights say so
 EXCESS_UNIT_PPM, SLOPE_UNIT_PPM_PER_MIN = 25.0, 10.0  # assumed: where the log features turn from linear
 
 
