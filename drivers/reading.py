@@ -158,4 +158,21 @@ class Radiograph:
     status: str = "ok"
 
 
-Reading = VibrationBlock | GasSample | PresenceChange | ContactChange | WeatherSample | Radiograph
+@dataclass(frozen=True, slots=True)
+class RadiometricFrame:
+    """One image of brightness temperature: row 0 at the top, columns along the vehicle.
+
+    ``frame_k`` is (rows, columns) float32, kelvin, NaN where a pixel is bad: never 0, and never of another frame.
+    ``time_utc_ns`` of the stamp is the arrival of the frame's first packet: an imager's clock knows no UTC.
+    ``status`` is "ok" or what is wrong, in words ("frozen: ...", "stalled scan: ...", "dead channel: ...").
+    """
+
+    device: str
+    stamp: Stamp
+    frame_k: NDArray[np.float32]
+    block_id: int  # the imager's own frame number, which may wrap or start again
+    side: str  # of the vehicle: "left", "right", "top"
+    status: str = "ok"
+
+
+Reading = VibrationBlock | GasSample | PresenceChange | ContactChange | WeatherSample | Radiograph | RadiometricFrame
