@@ -16,6 +16,7 @@ from pymodbus.pdu.register_message import (
     ReadHoldingRegistersRequest,
     ReadInputRegistersRequest,
     WriteMultipleRegistersRequest,
+    WriteSingleRegisterRequest,
 )
 
 from drivers.driver import DriverFault, Refused
@@ -31,7 +32,7 @@ EXCEPTIONS = {
 BUSY = (5, 6)
 REPLY_S = 0.7  # a real device answered 707 of 1000 too late at 0.3 s, none at 0.6 s (stephane/libmodbus#776)
 LONGEST_REPLY_S = 2.0  # assumed: a reply that has not come by then never comes
-WRITE_MULTIPLE = 16
+WRITE_SINGLE, WRITE_MULTIPLE = 6, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class _Asked:
     @property
     def reply_bytes(self) -> int:
         """Length of the right reply, with unit and CRC."""
-        return 8 if self.function == WRITE_MULTIPLE else 5 + 2 * self.count
+        return 8 if self.function in (WRITE_SINGLE, WRITE_MULTIPLE) else 5 + 2 * self.count
 
     def __str__(self) -> str:
         return f"unit {self.unit}, function {self.function}, registers 0x{self.address:04X}+{self.count}"
@@ -86,6 +87,16 @@ class RtuMaster:
         request = WriteMultipleRegistersRequest(address=address, count=len(words), registers=list(words), dev_id=unit)
         frame = self._framer.buildFrame(request)
         await self._ask(_Asked(unit, WRITE_MULTIPLE, address, len(words), frame), within_s)
+
+    async def write_register(self, unit: int, address: int, word: int, *, within_s: float = 1.0) -> None:
+        """Write one unsigned 16-bit word by function 6. Raises as `read_registers`.
+
+        The answer repeats the request, so on a line that echoes it proves nothing: read back what matters.
+        """
+        request = WriteSingleRegisterRequest(address=address, registers=[word], dev_id=unit)
+        frame = self._framer.buildFrame(request)
+        await self._ask(_Asked(unit, WRITE_SINGLE, address, 1, frame), within_s)
+        self._dirty = True  # where the line echoes, what was taken for the answer was the echo, and the answer follows
 
     async def _ask(self, asked: _Asked, within_s: float) -> bytes:
         """The reply's frame; busy replies are asked again, other exceptions raised."""
@@ -144,8 +155,8 @@ class RtuMaster:
 
     def _is_reply(self, asked: _Asked, frame: bytes, foreign: Counter[int]) -> bool:
         if frame == asked.frame:
-            self.counts["echo"] += 1
-            return False
+            self.counts["echo"] += asked.function != WRITE_SINGLE
+            return asked.function == WRITE_SINGLE
         if frame[0] != asked.unit:
             foreign[frame[0]] += 1
             self.counts["foreign frames"] += 1
@@ -154,6 +165,8 @@ class RtuMaster:
             raise DriverFault(f"{asked}: answered with function {frame[1]}; another master on the line?", frame)
         if frame[1] & 0x80:
             return True
+        if asked.function == WRITE_SINGLE:
+            raise DriverFault(f"{asked}: the answer names another register or value; read it back", frame)
         if asked.function == WRITE_MULTIPLE:
             if frame[2:6] != asked.frame[2:6]:
                 raise DriverFault(f"{asked}: the echo names other registers; read back what was written", frame)

@@ -315,3 +315,20 @@ def test_a_flood_is_bounded_and_counted() -> None:
 
     with parrot() as bird:
         asyncio.run(run(bird))
+
+
+def test_a_single_register_is_written_and_its_repeated_frame_is_the_answer() -> None:
+    async def run(bird: Parrot) -> None:
+        interval = bytes.fromhex("61 06 00 25 00 02 10 60")  # SCD30 interface description; its CRC was recomputed
+        assert with_crc("61 06 00 25 00 02") == interval
+        other = with_crc("61 06 00 25 00 03")
+        async with told(bird, interval, interval + interval, with_crc("61 03 02 00 02"), other) as master:
+            await master.write_register(0x61, 0x25, 2)
+            await master.write_register(0x61, 0x25, 2)  # a line that echoes: the answer comes after the echo
+            assert await master.read_registers(0x61, 0x25, 1) == (2,)
+            with pytest.raises(DriverFault, match="another register or value"):
+                await master.write_register(0x61, 0x25, 2)
+        assert bird.heard == [interval, interval, with_crc("61 03 00 25 00 01"), interval]
+
+    with parrot() as bird:
+        asyncio.run(run(bird))
