@@ -51,6 +51,11 @@ class Places:
         return self.keys / "signing.key"
 
     @property
+    def viewer(self) -> Path:
+        """Private CURVE key file of whoever follows the lane on this machine."""
+        return self.keys / "viewer.key"
+
+    @property
     def allowed(self) -> Path:
         """Folder of the public CURVE keys of those who may listen."""
         return self.keys / "allowed"

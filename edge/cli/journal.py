@@ -1,0 +1,50 @@
+"""``lanepulse journal``: is the record whole?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edge import keys
+from edge.cli.main import DONE, NO, WRONG_USE
+from edge.cli.options import Settings, common
+from edge.cli.output import say, say_json, tell
+from edge.journal.verify import verify
+
+
+@click.group("journal")
+def command() -> None:
+    """Is the record whole?"""
+
+
+@command.command(
+    "verify",
+    epilog="\b\nExamples:\n  lanepulse journal verify --root lane/\n"
+    "  lanepulse journal verify journal.db --public-key signing.pub",
+)
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--public-key", type=click.Path(path_type=Path), help="The lane's public signing key (PEM).")
+@common
+def verify_chain(settings: Settings, file: Path | None, public_key: Path | None) -> int:
+    """Walk the chain of FILE, or of this lane's journal, and check the signatures. Exit 1 names the first bad row."""
+    path = file
+    if path is None:
+        places = settings.places()
+        path = places.journal
+        beside = places.signing.with_suffix(".pub")
+        public_key = public_key or (beside if beside.exists() else None)
+    try:
+        found = verify(path, None if public_key is None else keys.load_signing_public(public_key))
+    except FileNotFoundError as error:
+        tell(f"{error}; give the file, or the lane's --root")
+        return WRONG_USE
+    if settings.json:
+        say_json({"file": str(path), "ok": found.ok} | asdict(found))
+    elif found.ok:
+        signed = f"signed to row {found.signed_to}" if public_key else "signatures not checked: no public key"
+        say(f"{path}: whole: {found.rows} rows, {signed}")
+    else:
+        say(f"{path}: NOT whole: {found.cause}; {found.rows} rows before it are good")
+    return DONE if found.ok else NO

@@ -1,0 +1,48 @@
+"""``lanepulse status``: the lane now, as the daemon tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from edge.cli.main import DONE
+from edge.cli.options import Settings, common
+from edge.cli.output import say, say_json, say_table
+from edge.control import ControlFault, ask
+
+
+@click.command("status", epilog="\b\nExamples:\n  lanepulse status --root lane/\n  lanepulse status --json")
+@common
+def command(settings: Settings) -> int:
+    """The lane now: vehicle, model, clock, record and every device with its cause. Exit 3 if no lane is running."""
+    state = ask(settings.places().control_socket, {"do": "status"})
+    if settings.json:
+        say_json(state)
+        return DONE
+    if not isinstance(state, dict) or state.get("schema") != "lanepulse.status/1":
+        raise ControlFault("the lane's status is not lanepulse.status/1; is it of another version? try --json")
+    _say(state)
+    return DONE
+
+
+def _say(state: Mapping[str, Any]) -> None:
+    passage, clock, journal = state["passage"], state["clock"], state["journal"]
+    say(f"{state['site']}/{state['lane']}: {state['state']}, up {state['up_s']:g} s, version {state['version']}")
+    if passage is not None:
+        verdict = passage["level"] or "no verdict yet"
+        measured = f"measured {passage['measured_s']:g} of {passage['allowed_s']:g} s"
+        say(f"vehicle  {passage['passage_id']}: {measured}, {verdict}")
+    error = "" if clock["max_error_ns"] is None else f", within {clock['max_error_ns'] / 1e6:g} ms"
+    say(f"clock    {'synchronised' if clock['synchronised'] else 'not synchronised'}{error}")
+    say(f"record   {'written' if journal['recorded'] else 'NOT WRITTEN'}, row {journal['sequence']}")
+    say(f"model    {state['model']}")
+    for name, endpoint in state["endpoints"].items():
+        say(f"{name:8} {endpoint}")
+    rows = []
+    for device in state["devices"]:
+        answers = ("yes" if device[key] else "no" for key in ("there", "on_time", "believes_itself"))
+        quarantined = sum(device["quarantined"].values())
+        rows.append((device["name"], device["modality"], *answers, device["restarts"], quarantined, device["cause"]))
+    say_table(("DEVICE", "MODALITY", "THERE", "ON TIME", "SURE", "RESTARTS", "QUARANTINED", "CAUSE"), rows)
