@@ -1,0 +1,98 @@
+"""One lorry of the demo, from a short file whose name says what happens; its signals come from the simulated world."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from hil.world.air import Air, draw_air, probe_ppm
+from hil.world.lorry import SENSORS, Person, Scene, draw_lorry, draw_people, draw_surroundings, geophone, vibration
+
+SENSITIVITY_COUNTS_PER_M_S = (
+    28.8 * 4e5 * 100
+)  # geophone V/(m/s), counts/V at gain 100 (DEVICES-serial 1.6, assumed gain)
+FULL_SCALE = 2**31 - 1
+PROBE_IN_S = 2.0  # the officer puts the probe through the seal
+
+
+class Event(BaseModel):
+    """Something that happens to a device while the lorry is measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    at_s: float = Field(ge=0)
+    device: str
+    command: dict[str, Any]
+
+
+class Scenario(BaseModel):
+    """What the file says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    title: str
+    seed: int
+    body_type: str
+    mass_kg: float = Field(gt=0)
+    people: int = Field(ge=0, le=12)
+    sealed_for_s: float = Field(3600.0, gt=0)
+    wind_m_s: float = Field(1.0, ge=0)
+    sheltered: bool = True
+    cargo: str = "general"
+    context: dict[str, str] = {}
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the wires carry: counts (n,) int64 per sensor at ``rate_hz``, and the probe's ppm each second."""
+
+    rate_hz: float
+    counts: dict[str, NDArray[np.int64]]
+    inside_ppm: NDArray[np.float64]
+    outside_ppm: float
+
+
+def read(path: Path) -> Scenario:
+    """Raises ValueError: the file does not fit."""
+    return Scenario.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def play(scenario: Scenario, duration_s: float, rate_hz: float) -> Signals:
+    """All signals of the passage, the same for the same file."""
+    random = np.random.default_rng(scenario.seed)
+    lorry = replace(draw_lorry(random), mass_kg=scenario.mass_kg, body_type=scenario.body_type, ratchet_m_s=1e-8)
+    around = replace(
+        draw_surroundings(random),
+        wind_m_s=scenario.wind_m_s,
+        sheltered=scenario.sheltered,
+        ground_gain=0.3,
+        ground_coherence=0.97,
+        trucks_per_s=0.0,
+        neighbour_rpm=None,
+    )
+    people: tuple[Person, ...] = ()
+    while len(people) < scenario.people:  # draws until there are as many as the file says
+        people = (*people, *draw_people(random))
+    people = tuple(replace(person, coupling=max(person.coupling, 0.5)) for person in people[: scenario.people])
+    scene = Scene(lorry, people, around)
+    waves = vibration(scene, duration_s, rate_hz, random)
+    counts = {name: _counts(waves[name], rate_hz) for name in SENSORS}
+    air: Air = replace(
+        draw_air(scene, random),
+        sealed_for_s=scenario.sealed_for_s,
+        cargo=scenario.cargo,
+        cargo_l_min=0.0,
+        offset_ppm=0.0,
+    )
+    seconds = np.arange(round(duration_s), dtype=np.float64)
+    return Signals(rate_hz, counts, probe_ppm(scene, air, seconds, PROBE_IN_S, random), air.outside_ppm)
+
+
+def _counts(velocity: NDArray[np.float64], rate_hz: float) -> NDArray[np.int64]:
+    shown = geophone(velocity, rate_hz) * SENSITIVITY_COUNTS_PER_M_S
+    return np.clip(np.rint(shown), -FULL_SCALE, FULL_SCALE).astype(np.int64)
