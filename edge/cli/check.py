@@ -80,8 +80,8 @@ def _keys(places: Places) -> Iterator[Finding]:
         ("curve", places.curve, keys.load_curve),
         ("signing", places.signing, keys.load_signing),
     ):
-        if not os.path.lexists(path):  # a new lane has none; one that cannot be used is another matter
-            yield Finding(f"key {name}", "warning", f"{path}: not there yet; make it with: lanepulse keys new")
+        if not os.path.lexists(path):
+            yield Finding(f"key {name}", "failed", f"{path}: not there yet; make it with: lanepulse keys new")
             continue
         try:
             read(path)

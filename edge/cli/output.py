@@ -9,6 +9,8 @@ from unicodedata import east_asian_width
 
 from edge import json_text
 
+HOME_AND_CLEAR = "\x1b[H\x1b[2J"  # ECMA-48 CUP, ED
+
 
 class ReaderGone(Exception):
     """Whoever read our output has what it wanted. No OSError: click would make a failure of it."""
@@ -16,7 +18,7 @@ class ReaderGone(Exception):
 
 def say(text: str) -> None:
     """A line of data. Control characters are shown, never obeyed: names come from devices and files."""
-    _write(_safe(text))
+    _write(clean(text))
 
 
 def say_json(document: Any) -> None:
@@ -26,17 +28,22 @@ def say_json(document: Any) -> None:
 
 def say_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Columns as wide as their longest cell: nothing is cut, and `cut` and `awk` can read it."""
-    cells = [tuple(header), *(tuple("-" if cell is None else _safe(str(cell)) for cell in row) for row in rows)]
+    cells = [tuple(header), *(tuple("-" if cell is None else clean(str(cell)) for cell in row) for row in rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         padded = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
         _write("  ".join(padded).rstrip())
 
 
+def say_screen(rows: Sequence[str]) -> None:
+    """A whole terminal screen, anew. ``rows`` may hold colours; whoever makes them has cleaned the rest."""
+    _write(HOME_AND_CLEAR + "\n".join(rows))
+
+
 def tell(text: str) -> None:
     """A line of talk, to stderr."""
     sys.stdout.flush()
-    sys.stderr.buffer.write(f"{_safe(text)}\n".encode("utf-8", "backslashreplace"))
+    sys.stderr.buffer.write(f"{clean(text)}\n".encode("utf-8", "backslashreplace"))
     sys.stderr.flush()
 
 
@@ -48,7 +55,8 @@ def _write(line: str) -> None:
         raise ReaderGone from None
 
 
-def _safe(text: str) -> str:
+def clean(text: str) -> str:
+    """``text`` with its control characters shown instead of obeyed."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 

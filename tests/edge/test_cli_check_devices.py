@@ -83,7 +83,14 @@ def test_check_says_the_same_in_a_narrow_terminal_without_unicode(tmp_path: Path
     arguments = ["check", "--json", "--config", str(lane(tmp_path)), "--root", str(tmp_path / "root")]
     plain, odd = piped(arguments, {}), piped(arguments, {"COLUMNS": "20", "LC_ALL": "POSIX", "FORCE_COLOR": "1"})
     assert plain.stdout == odd.stdout
-    assert json.loads(plain.stdout)["ok"] is True
+    answer = json.loads(plain.stdout)
+    failed = [finding["subject"] for finding in answer["findings"] if finding["state"] == "failed"]
+    assert (plain.returncode, answer["ok"], failed) == (1, False, ["key curve", "key signing"])
+
+
+def test_a_lane_with_its_keys_passes_the_check(tmp_path: Path) -> None:
+    assert run(["keys", "new", "--root", str(tmp_path)]) == 0
+    assert run(["check", "--config", str(lane(tmp_path)), "--root", str(tmp_path)]) == 0
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
