@@ -57,3 +57,18 @@ def test_minimalmodbus_reads_a_senseairs_status_with_its_value_and_switches_its_
             order(device, do="crc")
             with pytest.raises(minimalmodbus.InvalidResponseError):
                 master.read_register(0x1F)
+
+
+def test_minimalmodbus_reads_an_scd30s_floats_big_word_first_and_only_once(tmp_path: Path) -> None:
+    with running("scd30", tmp_path / "line") as device:
+        order(device, co2_ppm=612.5, do="measure")
+        with serial.Serial(str(tmp_path / "line"), 19200, timeout=0.5) as line:
+            master = minimalmodbus.Instrument(line, 0x61)
+            assert master.read_register(0x27) == 1
+            assert master.read_float(0x28, byteorder=minimalmodbus.BYTEORDER_BIG) == 612.5
+            assert master.read_register(0x27) == 0
+            assert master.read_register(0x3A) == 1
+            master.write_register(0x3A, 0, functioncode=6)
+            assert master.read_register(0x3A) == 0
+            with pytest.raises(minimalmodbus.IllegalRequestError):
+                master.read_register(0x28, functioncode=4)
