@@ -3,9 +3,11 @@
 For modality m with features x, context c and look l (SCIENCE 6.3)::
 
     raw_m   = b_m[l] + x . W_m[l] + c . V_m[l] + sum_jk x_j c_k M_m[l, j, k]
-    lr_m    = clip(raw_m, -cap, cap);   CO2 below its plateau: max(lr, 0): a rising probe may only raise
+    lr_m    = cap tanh(raw_m / cap);    CO2 below its plateau: max(lr, 0): a rising probe may only raise
     log10_lr_m = where(measured_m, lr_m, 0)              (never a product: NaN x 0 is NaN)
     log10_odds = prior + sum_m log10_lr_m;   score = 1 / (1 + 10^-log10_odds)
+
+The cap is soft, so that cases near it keep their order: thresholds are order statistics, and a hard cap ties them.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def log10_lr(weights: Weights, x: NDArray[np.float64], c: NDArray[np.float64], l
     """The same ratio in numpy: x (n, F), c (n, C) -> (n,). What the graph is tested against."""
     raw = weights.bias[look] + x @ weights.features[look] + c @ weights.context[look]
     raw = raw + np.einsum("nj,nk,jk->n", x, c, weights.pairs[look])
-    ratio = np.clip(raw, -CAP_LOG10_LR, CAP_LOG10_LR)
+    ratio = CAP_LOG10_LR * np.tanh(raw / CAP_LOG10_LR)
     if weights.only_raises_below is not None:
         ratio = np.where(x[:, weights.only_raises_below] < 0.5, np.maximum(ratio, 0.0), ratio)
     return np.asarray(ratio, np.float64)
@@ -84,9 +86,10 @@ def _modality(parts: _Parts, m: str, index: int, weights: Weights | None) -> Non
         parts.node("Where", [f"{m}_spoke", "zero", "zero"], f"{m}_lr")
     else:
         _raw(parts, m, weights)
-        parts.constant("lowest", np.array(-CAP_LOG10_LR))
-        parts.constant("highest", np.array(CAP_LOG10_LR))
-        parts.node("Clip", [f"{m}_raw", "lowest", "highest"], f"{m}_capped")
+        parts.constant("cap", np.array(CAP_LOG10_LR))
+        parts.node("Div", [f"{m}_raw", "cap"], f"{m}_in_caps")
+        parts.node("Tanh", [f"{m}_in_caps"], f"{m}_bent")
+        parts.node("Mul", [f"{m}_bent", "cap"], f"{m}_capped")
         ratio = _raises_only(parts, m, weights.only_raises_below)
         parts.node("Where", [f"{m}_spoke", ratio, "zero"], f"{m}_lr")
     parts.node("Unsqueeze", [f"{m}_lr", "column"], f"{m}_column")

@@ -19,6 +19,7 @@ from fusion.verdict import MODALITIES
 from models.miss_bound import order, spent_over_looks
 
 MANIFEST_BYTES_MOST = 1 << 20  # assumed: ours is some 30 kB
+LEAST_AGAINST, LEAST_FOR = -0.5, 0.5  # assumed: no verdict rests on less than three to one, whatever the tails say
 TAIL = 40  # scores kept of each tail; a bound that needs more is not given
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -147,12 +148,12 @@ class Manifest(_Strict):
             return Thresholds(None, None)
         looks = len(self.looks_s)
         k = order(tail.occupied, spent_over_looks(alpha, looks)[0], spent_over_looks(delta, looks)[0])
-        no_search = tail.occupied_lowest[k - 1] if k is not None and k <= TAIL else None
+        no_search = min(tail.occupied_lowest[k - 1], LEAST_AGAINST) if k is not None and k <= TAIL else None
         alarms = floor(spent_over_looks(pfa, looks)[0] * tail.empty)  # empty cases that may lie over the bound
         # Strictly above the (alarms + 1)-th highest, because the rule for `search` is "at or over".
-        search = nextafter(tail.empty_highest[alarms], inf) if 1 <= alarms < len(tail.empty_highest) else None
-        if no_search is not None and search is not None and search < no_search:
-            no_search = search  # a score may not be under one bound and over the other
+        search = None
+        if 1 <= alarms < len(tail.empty_highest):
+            search = max(nextafter(tail.empty_highest[alarms], inf), LEAST_FOR)
         return Thresholds(no_search, search)
 
 

@@ -30,6 +30,15 @@ NAME = "concealment-1"
 LOOKS_S = (5.0, 10.0, 15.0, 30.0, 45.0)  # ARCHITECTURE: [policy] looks_s
 LEARNED = ("vibration", "co2")
 FEATURES = {"vibration": vibration.FEATURES, "co2": co2.FEATURES, "mmwave": ("unused",), "xray": ("unused",)}
+SAYS = {"vibration": ("mass_log", "wind"), "co2": ("airy", "sealed_log", "emitter", "wind")}  # context with a cause
+RISING = frozenset({"energy_log", "rhythm_log", "agreement", "excess_log", "slope_log"})  # more speaks for a person
+CONTEXT_RANGE = {  # as fusion/evidence/context.py bounds them
+    "mass_log": (-1.0, 1.0),
+    "airy": (-1.0, 1.0),
+    "sealed_log": (-1.5, 1.5),
+    "emitter": (0.0, 1.0),
+    "wind": (0.0, 2.0),
+}
 PENALTY_C = 0.1  # assumed: of scikit-learn, on standardised terms
 LEAST_TO_FIT = 40  # assumed: fewer cases of a class give no fit
 CHECKS = 8
@@ -63,25 +72,54 @@ def fit(cases: Sequence[Case], modality: str) -> Weights:
             raise ValueError(
                 f"{modality} at {LOOKS_S[look]:g} s: under {LEAST_TO_FIT} cases of a class; give more --cases"
             )
-        looks.append(_fit_one(x[spoke], c[spoke], occupied[spoke]))
+        heard = np.array([name in SAYS[modality] for name in CONTEXT])
+        looks.append(_fit_one(x[spoke], c[spoke] * heard, occupied[spoke], modality))
     bias, features, context, pairs = (np.stack(part) for part in zip(*looks, strict=True))
     flag = co2.FEATURES.index("plateau") if modality == "co2" else None
     return Weights(bias, features, context, pairs, flag)
 
 
-def _fit_one(x: Floats, c: Floats, occupied: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats, Floats]:
-    """Logistic regression on features, context and their products, un-standardised, as log10 likelihood ratio."""
+def _fit_one(x: Floats, c: Floats, occupied: NDArray[np.bool_], modality: str) -> tuple[Floats, Floats, Floats, Floats]:
+    """Logistic regression on features, context and their products, as log10 likelihood ratio.
+
+    More of what speaks for a person must never lower the ratio, in any context: terms that would let it are dropped
+    one by one, the worst first, and the rest is fitted again.
+    """
     n, wide = x.shape
     design = np.hstack([x, c, (x[:, :, None] * c[:, None, :]).reshape(n, -1)])
-    mean, spread = design.mean(axis=0), design.std(axis=0)
-    spread = np.where(spread > 1e-9, spread, np.inf)  # what never varies has no say
-    model = LogisticRegression(C=PENALTY_C, max_iter=2000, tol=1e-8)
-    model.fit((design - mean) / spread, occupied)
-    slope = model.coef_[0] / spread / np.log(10)
-    odds_of_sample = np.log10(occupied.sum() / (~occupied).sum())
-    bias = float(model.intercept_[0]) / np.log(10) - odds_of_sample - float(slope @ mean)
+    kept = design.std(axis=0) > 1e-9  # what never varies has no say
     first, second = wide, wide + c.shape[1]
-    return np.array(bias), slope[:first], slope[first:second], slope[second:].reshape(wide, -1)
+    while True:
+        bias, slope = _regress(design, kept, occupied)
+        pairs = slope[second:].reshape(wide, -1)
+        worst = _falling(slope[:first], pairs, modality)
+        if worst is None:
+            return np.array(bias), slope[:first], slope[first:second], pairs
+        feature, context = worst
+        kept[feature if context is None else second + feature * c.shape[1] + context] = False
+
+
+def _regress(design: Floats, kept: NDArray[np.bool_], occupied: NDArray[np.bool_]) -> tuple[float, Floats]:
+    """Bias and slopes on the raw columns, 0 for those not kept."""
+    mean, spread = design.mean(axis=0), design.std(axis=0)
+    model = LogisticRegression(C=PENALTY_C, max_iter=2000, tol=1e-8)
+    model.fit(((design - mean) / np.where(kept, spread, 1.0))[:, kept], occupied)
+    slope = np.zeros(design.shape[1])
+    slope[kept] = model.coef_[0] / spread[kept] / np.log(10)
+    odds_of_sample = np.log10(occupied.sum() / (~occupied).sum())
+    return float(model.intercept_[0]) / np.log(10) - float(odds_of_sample) - float(slope @ mean), slope
+
+
+def _falling(slope: Floats, pairs: Floats, modality: str) -> tuple[int, int | None] | None:
+    """(feature, context or None for its own slope) of the term to drop where a rising feature could lower the ratio."""
+    bounds = np.array([CONTEXT_RANGE[name] for name in CONTEXT])
+    for feature, name in enumerate(FEATURES[modality]):
+        if name not in RISING:
+            continue
+        least = np.minimum(pairs[feature] * bounds[:, 0], pairs[feature] * bounds[:, 1])
+        if slope[feature] + least.sum() < 0:
+            return (feature, int(np.argmin(least))) if least.min() < 0 else (feature, None)
+    return None
 
 
 def scores(weights: dict[str, Weights], cases: Sequence[Case], look: int) -> tuple[Floats, NDArray[np.bool_]]:

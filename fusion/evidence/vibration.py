@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 VIBRATION = "vibration"
-FEATURES = ("energy_log", "rhythm_log", "agreement", "shift_log", "band_log")  # what the classifier reads, in order
+FEATURES = ("energy_log", "rhythm_log", "agreement", "band_log")  # what the classifier reads, in order
 
 LEAST_S = 4.0  # assumed: three beats of a slow heart
 MOST_S = 120.0  # bound on memory; the last look is at 45 s
@@ -304,7 +304,9 @@ def _rms(wave: Floats) -> float:
 def _features(
     passage: Passage, until_utc_ns: int, body: list[_Body], keep: Flags, ground_rms: float
 ) -> dict[str, float]:
-    residual = float(np.sqrt(np.mean([_rms(b.residual[keep]) ** 2 for b in body])))
+    halves = _half_seconds(body, keep)
+    # The median: springs that creep after the stop, and a thump, are not energy that lasts.
+    residual = float(np.sqrt(np.median(halves)))
     explained = float(np.sqrt(np.mean([b.explained_rms**2 for b in body])))
     wide = float(np.sqrt(np.mean([b.wide_rms**2 for b in body])))
     mass = passage.gross_mass_kg or 15_000.0
@@ -317,7 +319,7 @@ def _features(
         "energy_log": _log(residual / background),
         "rhythm_log": _log(rhythm),
         "agreement": _agreement(envelopes[:, keep]),
-        "shift_log": _shift(body, keep),
+        "shift_log": 0.5 * _log(float(np.max(halves)) / max(residual**2, 1e-300)),
         "band_log": _log(residual / wide),
         "rhythm_bpm": beat_hz * 60.0,
         "residual_um_s": residual * 1e6,
@@ -365,14 +367,12 @@ def _agreement(envelopes: Floats) -> float:
     return float(np.mean(pairs[np.triu_indices(len(envelopes), 1)]))
 
 
-def _shift(body: list[_Body], keep: Flags) -> float:
-    """log10 of the loudest half second over the median one: somebody moved, or something fell."""
+def _half_seconds(body: list[_Body], keep: Flags) -> Floats:
+    """Mean power of the residuals over all body sensors, (m/s)^2, for each half second that was kept whole."""
     power = np.mean([b.residual**2 for b in body], axis=0)
     size = int(GRID_HZ / 2)
-    halves = [
-        float(np.mean(power[i : i + size])) for i in range(0, len(power) - size + 1, size) if keep[i : i + size].all()
-    ]
-    return 0.5 * _log(max(halves) / max(float(np.median(halves)), 1e-300)) if halves else 0.0
+    starts = [i for i in range(0, len(power) - size + 1, size) if keep[i : i + size].all()]
+    return np.array([np.mean(power[i : i + size]) for i in starts] or [np.mean(power[keep])])
 
 
 def _where(body: list[_Body], keep: Flags, passage: Passage) -> str | None:
