@@ -19,7 +19,9 @@ from edge.cli.main import DONE, NO, WRONG_USE
 from edge.cli.options import Settings, common
 from edge.cli.output import say, say_json, say_table
 from edge.config import ConfigErrors, LaneConfig
+from edge.control import ControlFault, Unreachable, ask
 from edge.places import Places
+from edge.port_holder import holder, is_free
 
 LEAST_FREE_BYTES = 2 * 1024**3  # assumed: a day of bundles of a busy lane
 
@@ -71,6 +73,7 @@ def _findings(config: LaneConfig, places: Places) -> Iterator[Finding]:
             yield Finding(f"device {device.name}", "warning", f"{port}: not there; plug its adapter in")
     yield from _keys(places)
     yield _model(config)
+    yield from _ports(config, places)
     yield _disk(places.state)
     yield _clock()
 
@@ -99,6 +102,25 @@ def _model(config: LaneConfig) -> Finding:
     if not config.model.exists():
         return Finding("model", "failed", f"{config.model}: not there; give its path in model, or leave model out")
     return Finding("model", "ok", str(config.model))
+
+
+def _ports(config: LaneConfig, places: Places) -> Iterator[Finding]:
+    """Whether the lane could announce; a lane that runs holds its own ports, and rightly."""
+    try:
+        ask(places.control_socket, {"do": "status"})
+        running = True
+    except ControlFault as fault:
+        running = not isinstance(fault, Unreachable)
+    for name in ("bind", "replay"):
+        host, _, digits = getattr(config.publish, name).removeprefix("tcp://").rpartition(":")
+        port, host = int(digits), "0.0.0.0" if host == "*" else host.strip("[]")
+        if running or port == 0 or is_free(host, port):
+            yield Finding(f"port {name}", "ok", f"{port}{', held by this lane' if running else ''}")
+        else:
+            detail = (
+                f"{port} is taken by {holder(port) or 'another program'}; stop it, or choose another publish.{name}"
+            )
+            yield Finding(f"port {name}", "failed", detail)
 
 
 def _disk(folder: Path) -> Finding:

@@ -30,6 +30,10 @@ LANE = f"""\
 site = "north"
 name = "1"
 
+[publish]
+bind = "tcp://127.0.0.1:0"
+replay = "tcp://127.0.0.1:0"
+
 [devices.co2-rear]
 driver = "co2.vaisala_gmp25x"
 port = "{LONG_PORT}"
@@ -131,6 +135,15 @@ def test_a_key_that_others_may_read_fails_the_check(tmp_path: Path, capfd: pytes
     assert "chmod 600" in capfd.readouterr().out
 
 
+def test_a_port_that_is_taken_is_named_with_its_holder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        path = lane(tmp_path, LANE.replace('bind = "tcp://127.0.0.1:0"', f'bind = "tcp://127.0.0.1:{port}"'))
+        assert run(["check", "--config", str(path), "--root", str(tmp_path)]) == 1
+        assert f"{port} is taken by " in (out := capfd.readouterr().out)
+        assert f"(process {os.getpid()})" in out
+
+
 def test_a_device_that_is_not_there_is_exit_3_with_its_cause(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else gets it, and nobody answers
@@ -189,7 +202,7 @@ def test_a_foreign_driver_that_breaks_is_one_line_of_the_file(
     monkeypatch.syspath_prepend(tmp_path)
     path = lane(tmp_path, LANE.replace("co2.vaisala_gmp25x", "co2.of_others"))
     assert run(["check", "--config", str(path)]) == 2
-    assert "lane.toml:6: devices.co2-rear.driver: unusable; driver co2.of_others" in capfd.readouterr().err
+    assert "lane.toml:10: devices.co2-rear.driver: unusable; driver co2.of_others" in capfd.readouterr().err
 
 
 def test_every_driver_of_ours_keeps_the_protocol() -> None:
