@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from drivers.driver import Driver
+from drivers.reading import Modality
 from edge.config_clashes import clashes
 from edge.drivers import BrokenDriver, UnknownDriver, find, names
 from edge.toml_lines import Lines, scan
@@ -305,18 +306,9 @@ def _device(name: str, table: dict[str, Any], folder: Path, lines: Lines, proble
         return None
     before = len(problems)
     response = table.pop("response", None)
-    if response is not None and (not isinstance(response, str) or not (folder / response).is_file()):
-        field = (*keys, "response")
-        problems.append(
-            Problem(
-                lines.nearest(field),
-                _dotted(field),
-                f"{_show(response)}: no such file",
-                "give the path of a StationXML file",
-            )
-        )
     try:
         driver = find(driver_name)
+        problems += _response(keys, response, driver, folder, lines)
         config = driver.Config.model_validate_json(_as_json(table), strict=True)
     except UnknownDriver:
         field, near = (*keys, "driver"), _near(driver_name, known)
@@ -331,6 +323,18 @@ def _device(name: str, table: dict[str, Any], folder: Path, lines: Lines, proble
     if len(problems) > before:
         return None
     return Device(name, driver_name, driver, config, None if response is None else folder / response)
+
+
+def _response(keys: Keys, response: object, driver: Driver, folder: Path, lines: Lines) -> Iterator[Problem]:
+    """What is wrong with a device's ``response``."""
+    field = (*keys, "response")
+    line, name = lines.nearest(field), _dotted(field)
+    if response is None:
+        return
+    if driver.MODALITY is not Modality.VIBRATION:
+        yield Problem(line, name, "unknown key", "only vibration devices have a response")
+    elif not isinstance(response, str) or not (folder / response).is_file():
+        yield Problem(line, name, f"{_show(response)}: no such file", "give the path of a StationXML file")
 
 
 def _problem(base: Keys, detail: ErrorDetails, model: type[BaseModel], lines: Lines) -> Problem:
@@ -361,8 +365,7 @@ def _known(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
         model = inner
-    found = list(model.model_fields)
-    return [*found, "response"] if "driver" in found and model is not ContextTable else found
+    return list(model.model_fields)
 
 
 def _near(word: str, known: Iterable[str]) -> str | None:
@@ -397,7 +400,7 @@ def _fields(driver: Driver) -> Iterable[str]:
 
 
 def _as_json(table: Mapping[str, Any]) -> str:
-    return json.dumps(table, default=str)
+    return json.dumps(table, default=lambda moment: {"a TOML date or time": str(moment)})  # no field of ours is one
 
 
 def _one_of(known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from calibration.stationxml import StationXmlFault, read_stationxml
 from edge import clock, keys
 from edge.cli.main import DONE, NO, WRONG_USE
 from edge.cli.options import Settings, common
@@ -71,11 +72,27 @@ def _findings(config: LaneConfig, places: Places) -> Iterator[Finding]:
         port = getattr(device.config, "port", None)
         if isinstance(port, str) and not Path(port).exists():
             yield Finding(f"device {device.name}", "warning", f"{port}: not there; plug its adapter in")
+        if device.response is not None:
+            yield from _response(device.name, device.response)
     yield from _keys(places)
     yield _model(config)
     yield from _ports(config, places)
     yield _disk(places.state)
     yield _clock()
+
+
+def _response(device: str, path: Path) -> Iterator[Finding]:
+    """A channel without a response measures nothing: its counts cannot become m/s."""
+    try:
+        channels = read_stationxml(path.read_bytes())
+    except (OSError, StationXmlFault) as error:
+        yield Finding(f"response {device}", "failed", f"{path}: {error}")
+        return
+    faults = [found for found in channels.values() if isinstance(found, str)]
+    for fault in faults:
+        yield Finding(f"response {device}", "warning", f"{path}: {fault}")
+    if not faults:
+        yield Finding(f"response {device}", "ok", f"{path}: {len(channels)} channels")
 
 
 def _keys(places: Places) -> Iterator[Finding]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -187,6 +189,50 @@ def test_a_file_that_is_no_toml_is_one_line(tmp_path: Path, raw: bytes) -> None:
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_missing_response_file_is_named(tmp_path: Path) -> None:
+GEOPHONES = """\
+from typing import Literal
+from pydantic import BaseModel, ConfigDict
+from drivers.reading import Modality
+
+class Config(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    driver: Literal["vibration.of_others"]
+
+MODALITY = Modality.VIBRATION
+expected = probe = readings = None
+"""
+
+
+@pytest.fixture
+def geophones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Name of a vibration driver that somebody else ships."""
+    (tmp_path / "geophones_of_others.py").write_text(GEOPHONES)
+    info = tmp_path / "geophones-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: geophones\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[lanepulse.drivers]\nvibration.of_others = geophones_of_others\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "vibration.of_others"
+    sys.modules.pop("geophones_of_others", None)
+
+
+def test_a_missing_response_file_is_named(tmp_path: Path, geophones: str) -> None:
+    text = f'{GOOD}[devices.chassis]\ndriver = "{geophones}"\nresponse = "chassis.xml"\n'
+    (line,) = refusal(tmp_path, text)
+    assert line.startswith('lane.toml:24: devices.chassis.response: "chassis.xml": no such file')
+
+
+def test_a_response_is_found_beside_the_file(tmp_path: Path, geophones: str) -> None:
+    (tmp_path / "chassis.xml").write_text("")
+    text = f'{GOOD}[devices.chassis]\ndriver = "{geophones}"\nresponse = "chassis.xml"\n'
+    assert loaded(tmp_path, text).devices["chassis"].response == tmp_path / "chassis.xml"
+
+
+def test_a_response_of_a_gas_probe_is_a_mistake(tmp_path: Path) -> None:
     (line,) = refusal(tmp_path, GOOD.replace("poll_s = 2.0", 'response = "chassis.xml"'))
-    assert line.startswith('lane.toml:17: devices.co2-rear.response: "chassis.xml": no such file')
+    assert line.startswith("lane.toml:17: devices.co2-rear.response: unknown key; only vibration devices")
+
+
+def test_a_date_is_no_name(tmp_path: Path) -> None:
+    (line,) = refusal(tmp_path, GOOD.replace('site = "north"', "site = 2026-03-01"))
+    assert line.startswith("lane.toml:2: lane.site: ")
