@@ -140,7 +140,8 @@ class Manifest(_Strict):
     def thresholds(self, spoke: Sequence[str], look: int, alpha: float, delta: float, pfa: float) -> Thresholds:
         """Both bounds for the modalities that spoke, at one look; alpha, delta and pfa are shared over all looks.
 
-        Either is None where the calibration cases are too few for it, or the pattern was never seen.
+        Either is None where the calibration cases are too few for it, or the pattern was never seen. While the cases
+        are simulated, no modality says `no_search` alone: nothing then checks what the simulation left out.
         """
         pattern = "+".join(m for m in MODALITIES if m in spoke)
         tail = next((t for t in self.tails if (t.pattern, t.look) == (pattern, look)), None)
@@ -148,6 +149,8 @@ class Manifest(_Strict):
             return Thresholds(None, None)
         looks = len(self.looks_s)
         k = order(tail.occupied, spent_over_looks(alpha, looks)[0], spent_over_looks(delta, looks)[0])
+        if self.trained_on == "simulated" and "+" not in pattern:
+            k = None
         no_search = min(tail.occupied_lowest[k - 1], LEAST_AGAINST) if k is not None and k <= TAIL else None
         alarms = floor(spent_over_looks(pfa, looks)[0] * tail.empty)  # empty cases that may lie over the bound
         # Strictly above the (alarms + 1)-th highest, because the rule for `search` is "at or over".

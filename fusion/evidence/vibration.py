@@ -41,6 +41,7 @@ WIND_LIMIT_M_S = 4.0  # SCIENCE 2.4: an open lane works to 3-4 m/s in 3-8 Hz
 WIND_FLOOR_M_S = 0.16e-6  # SCIENCE 2.4: rms in 3-8 Hz at 2 m/s on 15 t, growing as U^3.5 over mass
 LOUD_GROUND_M_S = 20e-6  # assumed: ten times the high-noise model; what leaks then hides any heart
 LINE_RATIO, LINE_M_S = 1e4, 1e-6  # assumed: a line this far over its neighbours, this loud, is a machine
+LINE_OVER_GROUND = 5.0  # assumed: a suspension passes less than this of the ground above 9 Hz
 LINE_BAND_HZ = (9.0, 45.0)  # firing orders at idle and of refrigeration diesels
 BURST_RATIO, BURST_MARGIN_S = 3.0, 2  # assumed: a second of ground this much over the median is a passing vehicle
 BEAT_HZ = (0.7, 2.5)  # 42-150 a minute
@@ -51,12 +52,13 @@ CLIPPED_RUN = 4  # assumed: this many equal extremes in a row are a rail, not a 
 
 @dataclass(frozen=True, slots=True)
 class _Sensor:
-    """One usable sensor: heart-band wave and cancel-band wave (n,) m/s on the grid, validity (n,), wide rms m/s."""
+    """One usable sensor: cancel-band wave (n,) m/s and validity (n,) on the grid; wide-band rms, line amplitudes."""
 
     name: str
     wave: Floats
     valid: Flags
     wide_rms: float
+    loudness: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def vibration_evidence(passage: Passage, until_utc_ns: int) -> Evidence:
     if not ground:
         cause = next((f for f in faults if f.startswith("G")), "no ground sensor")
         return silent(VIBRATION, State.OUT_OF_LIMITS, f"{cause}: ground motion cannot be told from a heart")
-    return _measured(passage, until_utc_ns, body, ground, faults)
+    return _machine(body, ground, seconds) or _measured(passage, until_utc_ns, body, ground, faults)
 
 
 def wind_at_vehicle_m_s(passage: Passage, until_utc_ns: int) -> float | None:
@@ -179,11 +181,9 @@ def _condition(series: SensorSeries, begin_ns: int, seconds: float) -> _Sensor |
     wide = float(np.sqrt(2 * np.sum(np.abs(velocity) ** 2) / n**2 / share))
     if series.sensor.startswith("B") and wide < UNCOUPLED_M_S:
         return f"{wide * 1e9:.2g} nm/s rms is below any lorry: not coupled"
-    if (line := _machine(spectrum, hz, n, series)) is not None and series.sensor.startswith("B"):
-        return line
     wave = _on_grid(velocity, hz, n, seconds)
     grid = np.minimum((np.arange(len(wave)) * series.rate_hz / GRID_HZ).astype(int), n - 1)
-    return _Sensor(series.sensor, wave, valid[grid], wide)
+    return _Sensor(series.sensor, wave, valid[grid], wide, _loudness(spectrum, hz, n, series))
 
 
 def _cut(series: SensorSeries, begin_ns: int, n: int) -> Floats:
@@ -221,18 +221,29 @@ def _broken(counts: Floats) -> str | None:
     return None
 
 
-def _machine(spectrum: NDArray[np.complex128], hz: Floats, n: int, series: SensorSeries) -> str | None:
-    """A steady line of an engine or compressor, with its frequency and level; None where there is none."""
-    band = np.flatnonzero((hz >= LINE_BAND_HZ[0]) & (hz <= min(LINE_BAND_HZ[1], 0.45 * series.rate_hz)))
-    if len(band) < 16 or series.response is None:
-        return None
-    power = np.abs(spectrum[band]) ** 2
-    top = int(np.argmax(power))
-    gain = float(np.abs(series.response.at(hz[band[top : top + 1]]))[0])
-    level = 2 * float(np.sqrt(power[top])) / n / max(gain, 1e-300)
-    if power[top] < LINE_RATIO * np.median(power) or level < LINE_M_S:
-        return None
-    return f"a machine's line at {hz[band[top]]:.1f} Hz, {level * 1e6:.1f} um/s"
+def _loudness(spectrum: NDArray[np.complex128], hz: Floats, n: int, series: SensorSeries) -> Floats:
+    """Amplitude of a steady sine, m/s, for each bin of `LINE_BAND_HZ` that this rate holds."""
+    band = (hz >= LINE_BAND_HZ[0]) & (hz <= min(LINE_BAND_HZ[1], 0.45 * series.rate_hz))
+    gain = np.abs(series.response.at(hz[band])) if series.response is not None else np.ones(int(band.sum()))
+    return np.asarray(2 * np.abs(spectrum[band]) / n / np.maximum(gain, 1e-300), np.float64)
+
+
+def _machine(body: list[_Sensor], ground: list[_Sensor], seconds: float) -> Evidence | None:
+    """A line of an engine or compressor on the vehicle; what the ground has too is a neighbour's, and cancels."""
+    for sensor in body:
+        loud = sensor.loudness
+        if len(loud) < 16:
+            continue
+        top = int(np.argmax(loud))
+        near = slice(max(0, top - 2), top + 3)
+        neighbour = max((float(np.max(g.loudness[near], initial=0.0)) for g in ground), default=0.0)
+        level = float(loud[top])
+        steady = level**2 > LINE_RATIO * float(np.median(loud)) ** 2
+        if steady and level > LINE_M_S and level > LINE_OVER_GROUND * neighbour:
+            hz = np.ceil(LINE_BAND_HZ[0] * seconds) / seconds + top / seconds
+            cause = f"a machine runs on the vehicle: {sensor.name} has a line at {hz:.1f} Hz, {level * 1e6:.1f} um/s"
+            return silent(VIBRATION, State.OUT_OF_LIMITS, cause, {"line_hz": float(hz), "line_um_s": level * 1e6})
+    return None
 
 
 def _on_grid(velocity: NDArray[np.complex128], hz: Floats, n: int, seconds: float) -> Floats:

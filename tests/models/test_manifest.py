@@ -51,16 +51,21 @@ def read(content: dict[str, Any]) -> Any:
 
 
 def test_the_bounds_are_the_order_statistics_of_the_tails() -> None:
-    bounds = read(manifest()).thresholds(("vibration",), 0, 0.05, 0.05, 0.01)
+    bounds = read(manifest(trained_on="recorded")).thresholds(("vibration",), 0, 0.05, 0.05, 0.01)
     assert bounds.no_search_log10_lr == pytest.approx(-1 + 16 / 100)  # k = 17 of 500: SCIENCE 6.5
     assert bounds.search_log10_lr == pytest.approx(1 - 10 / 100)  # ten of a thousand may lie over it
 
 
 def test_an_unseen_pattern_and_one_of_too_few_cases_can_never_say_no_search() -> None:
-    model = read(manifest())
+    model = read(manifest(trained_on="recorded"))
     assert model.thresholds(("vibration", "xray"), 0, 0.05, 0.05, 0.01).no_search_log10_lr is None
     assert model.thresholds((), 0, 0.05, 0.05, 0.01).no_search_log10_lr is None
     assert model.thresholds(("co2",), 1, 0.05, 0.05, 0.01).no_search_log10_lr is None
+
+
+def test_a_modality_alone_never_says_no_search_on_simulated_calibration() -> None:
+    bounds = read(manifest()).thresholds(("vibration",), 0, 0.05, 0.05, 0.01)
+    assert bounds.no_search_log10_lr is None and bounds.search_log10_lr is not None
 
 
 @pytest.mark.parametrize(

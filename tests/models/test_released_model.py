@@ -115,11 +115,14 @@ def test_patterns_that_were_never_calibrated_can_not_say_no_search(manifest: Man
         assert manifest.thresholds(spoke, 0, 0.05, 0.05, 0.01).no_search_log10_lr is None
 
 
-def test_no_search_is_never_above_search(manifest: Manifest) -> None:
+def test_both_modalities_together_can_say_either_and_one_alone_only_search(manifest: Manifest) -> None:
     for tail in manifest.tails:
         bounds = manifest.thresholds(tail.pattern.split("+"), tail.look, 0.05, 0.05, 0.01)
-        assert bounds.no_search_log10_lr is not None and bounds.search_log10_lr is not None
-        assert bounds.no_search_log10_lr <= bounds.search_log10_lr
+        assert bounds.search_log10_lr is not None
+        if "+" in tail.pattern:
+            assert bounds.no_search_log10_lr is not None and bounds.no_search_log10_lr < bounds.search_log10_lr
+        else:
+            assert bounds.no_search_log10_lr is None
 
 
 def test_the_same_seed_gives_the_same_case() -> None:

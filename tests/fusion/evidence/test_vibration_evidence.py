@@ -141,7 +141,15 @@ def test_an_engine_that_nobody_declared_is_seen_by_its_line() -> None:
     for name in ("B1", "B2", "B3"):
         loud[name] = loud[name] + 50e-6 * np.sin(2 * np.pi * 30.0 * np.arange(3000) / RATE)
     found = vibration_evidence(passage(loud), at(30))
-    assert found.state is not State.MEASURED and "30.0 Hz" in str(found.cause)
+    assert found.state is State.OUT_OF_LIMITS and "30.0 Hz" in str(found.cause)
+
+
+def test_a_neighbours_engine_is_cancelled_by_the_ground() -> None:
+    line = 20e-6 * np.sin(2 * np.pi * 12.5 * np.arange(3000) / RATE)
+    found = vibration_evidence(passage({k: v + line for k, v in waves(0).items()}), at(30))
+    calm = vibration_evidence(passage(waves(0)), at(30))
+    assert found.state is State.MEASURED
+    assert found.features["energy_log"] < calm.features["energy_log"] + 0.1
 
 
 def test_a_passing_train_is_left_out_and_the_rest_is_measured() -> None:
