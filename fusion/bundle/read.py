@@ -1,0 +1,350 @@
+"""A bundle read back: what is whole, and what is not, by name. Nothing is written, moved or deleted.
+
+Only an unreadable ``passage.json`` (or container) refuses a bundle. Any other file may be missing, and one that is
+there and cannot be read makes its modality faulty, never the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from calibration.stationxml import StationXmlFault, read_stationxml
+from drivers.reading import ClockQuality, ContactChange, GasSample, WeatherSample
+from fusion.bundle import co2_csv, contacts_csv, records, weather_csv
+from fusion.bundle.container import CALIBRATIONS, PASSAGE, Files, Limits, open_files
+from fusion.bundle.document import LookRecord, PassageDocument, read_document, read_json
+from fusion.bundle.fault import BundleFault, BundleRefused, FileFault
+from fusion.bundle.look import ALL, Cut, cut_of, look_utc_ns
+from fusion.bundle.records import Piece, Scan
+from fusion.bundle.series import Responses, join, window_of
+from fusion.bundle.table import Kept, Table
+from fusion.passage import BodyType, Context, Passage
+
+RESPONSES = "vibration.xml"
+VERDICTS = "verdicts.jsonl"
+MODALITY_OF_FILE = {
+    records.FILE: "vibration",
+    "co2.csv": "co2",
+    "weather.csv": "weather",
+    "contacts.csv": "presence",
+    "mmwave.tiff": "mmwave",
+    "xray.dcs": "xray",
+}
+KNOWN = frozenset({PASSAGE, RESPONSES, VERDICTS, "outcome.json", "late.json", *MODALITY_OF_FILE})
+WORDS = {
+    "engine": ("on", "off", "unknown"),
+    "refrigeration": ("on", "off", "unknown"),
+    "cargo": ("empty", "general", "dense", "produce", "dry_ice", "live_animals", "unknown"),
+    "doors": ("closed", "open", "unknown"),
+    "driver": ("out", "in", "unknown"),
+    "shelter": ("shed", "open", "unknown"),
+}
+GAS_BEFORE_NS = 3600_000_000_000  # assumed: outside air may have been sampled up to an hour before the vehicle came
+
+T = TypeVar("T", GasSample, WeatherSample, ContactChange)
+L = TypeVar("L")
+
+
+@dataclass(frozen=True, slots=True)
+class BundleContents:
+    """Everything of a bundle but its images, which stay in ``files`` until somebody decodes them.
+
+    ``faults`` is device or file -> "<state>: <cause>", as in `Passage.states`; ``notes`` are lines for people.
+    """
+
+    name: str
+    document: PassageDocument
+    files: Files
+    pieces: tuple[Piece, ...] = ()
+    responses: Responses = field(default_factory=dict)
+    no_response: str = "no response: vibration.xml is missing"
+    gas: tuple[Kept[GasSample], ...] = ()
+    weather: tuple[Kept[WeatherSample], ...] = ()
+    contacts: tuple[Kept[ContactChange], ...] = ()
+    faults: Mapping[str, str] = field(default_factory=dict)
+    modality_of: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    outcome: Mapping[str, Any] | None = None
+    late: tuple[Mapping[str, Any], ...] = ()
+    calibrations: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def looks(self) -> tuple[LookRecord, ...]:
+        """Looks as they were taken; none in a bundle that was made elsewhere."""
+        return self.document.looks
+
+    def look_utc_ns(self, look: int) -> int:
+        """When a recorded look was taken. Raises LookupError as `passage`."""
+        return look_utc_ns(self.document, self._look(look))
+
+    def passage(self, look: int | None = None) -> Passage:
+        """The passage as it was at a recorded look, or, with None, all of it.
+
+        Raises:
+            LookupError: the bundle has no such look.
+        """
+        if look is None:
+            states = self.looks[-1].states if self.looks else {}
+            return self._passage(ALL, states, self.document.ended_utc_ns)
+        taken = self._look(look)
+        ended = self.document.ended_utc_ns
+        over = ended is not None and ended <= look_utc_ns(self.document, taken)
+        return self._passage(cut_of(taken), taken.states, ended if over else None)
+
+    def doubts(self) -> tuple[str, ...]:
+        """What joining all records said: gaps, samples that disagree, records of another time."""
+        return join(self.pieces, self.responses, self.no_response)[1]
+
+    def digest_faults(self) -> tuple[str, ...]:
+        """Files that are not what ``passage.json`` says they were: nothing where all digests hold."""
+        found: list[str] = []
+        for name, expected in sorted(self.document.digests.items()):
+            if name not in self.files.entries:
+                found.append(f"{name[:80]}: missing, but {PASSAGE} has its digest")
+                continue
+            try:
+                actual = self.files.digest(name)
+            except FileFault as fault:
+                actual = str(fault)
+            if actual != expected:
+                found.append(f"{name}: {actual[:80]}, but {PASSAGE} says {expected[:80]}")
+        return tuple(found)
+
+    def _look(self, look: int) -> LookRecord:
+        if not 0 <= look < len(self.looks):
+            raise LookupError(f"{self.name}: no look {look}; {len(self.looks)} were recorded")
+        return self.looks[look]
+
+    def _passage(self, cut: Cut, states: Mapping[str, str], ended_utc_ns: int | None) -> Passage:
+        document, devices = self.document, self.document.devices
+        series, _ = join(cut.pieces(self.pieces, devices), self.responses, self.no_response)
+        return Passage(
+            passage_id=document.passage_id,
+            site=document.site,
+            lane=document.lane,
+            began_utc_ns=document.began_utc_ns,
+            ended_utc_ns=ended_utc_ns,
+            body_type=_body_type(document),
+            gross_mass_kg=document.vehicle.gross_mass_kg,
+            context=_context(document),
+            vibration=series,
+            gas=cut.rows("co2.csv", "co2", self.gas, devices),
+            weather=cut.rows("weather.csv", "weather", self.weather, devices),
+            contacts=cut.rows("contacts.csv", "presence", self.contacts, devices),
+            modality_of=self.modality_of,
+            states={**states, **self.faults},
+            clock_synchronised=document.clock.synchronised,
+        )
+
+
+def read(path: Path, limits: Limits | None = None) -> BundleContents:
+    """A bundle, from its folder or its zip.
+
+    Raises:
+        BundleRefused: the container breaks a rule, or there is no readable ``passage.json``.
+    """
+    files = open_files(path, limits or Limits())
+    return _Reading(path.name, files, _document(path.name, files)).contents()
+
+
+def responses_of(stationxml: bytes | None, began_utc_ns: int) -> tuple[Responses, str, tuple[str, ...]]:
+    """Responses by sensor, the fault of sensors that have none, and notes; None where there is no ``vibration.xml``."""
+    if stationxml is None:
+        return {}, f"no response: {RESPONSES} is missing", ()
+    try:
+        found = read_stationxml(stationxml, began_utc_ns)
+    except StationXmlFault as fault:
+        cause = str(fault).removeprefix(f"{RESPONSES}: ")
+        return {}, f"no response: {RESPONSES}: {cause}", (f"{RESPONSES}: {cause}",)
+    named = {name: f"no response: {a}" if isinstance(a, str) else a for name, a in found.items()}
+    notes = tuple(f"{RESPONSES}: {answer}" for answer in found.values() if isinstance(answer, str))
+    return named, f"no response: {RESPONSES} does not name the channel", notes
+
+
+def _document(container: str, files: Files) -> PassageDocument:
+    if PASSAGE not in files.entries:
+        half = next((name for name in sorted(files.entries) if name.startswith(PASSAGE)), None)
+        hint = f" ({half} is there: the passage was not completed)" if half else ""
+        raise BundleRefused(f"{container}: no {PASSAGE}{hint}")
+    try:
+        return read_document(files.read(PASSAGE))
+    except BundleFault as fault:
+        raise BundleRefused(f"{container}: {fault}") from None
+
+
+class _Reading:
+    """Reads one file after the other; a fault is noted beside its modality."""
+
+    def __init__(self, name: str, files: Files, document: PassageDocument) -> None:
+        self._name = name
+        self._files = files
+        self._document = document
+        self._clock: ClockQuality = document.clock.quality()
+        self._notes: list[str] = [*files.notes, *_unknown_words(document)]
+        self._faults: dict[str, str] = {}
+        self._modality_of = {device.name: device.modality for device in document.devices}
+
+    def contents(self) -> BundleContents:
+        """All of it."""
+        self._notes += [f"{name[:80]}: not a file of a bundle, ignored" for name in sorted(self._unknown_files())]
+        if self._document.ended_utc is None:
+            self._notes.append(f"{PASSAGE}: no ended_utc: the passage was interrupted")
+        scan = self._scan()
+        responses, no_response = self._responses()
+        weather_device = self._sole("weather") or "weather.csv"
+        return BundleContents(
+            name=self._name,
+            document=self._document,
+            files=self._files,
+            pieces=scan.pieces,
+            responses=responses,
+            no_response=no_response,
+            gas=self._rows("co2.csv", lambda text: co2_csv.read_co2(text, self._clock)),
+            weather=self._rows("weather.csv", lambda text: weather_csv.read_weather(text, weather_device, self._clock)),
+            contacts=self._rows("contacts.csv", lambda text: contacts_csv.read_contacts(text, self._clock)),
+            outcome=self._outcome(),
+            late=self._late(),
+            calibrations=self._calibrations(),
+            faults=self._with_images(),
+            modality_of=self._modality_of,
+            notes=tuple(self._notes),
+        )
+
+    def _scan(self) -> Scan:
+        began, ended = self._document.began_utc_ns, self._document.ended_utc_ns
+        found = self._file(records.FILE, lambda text: records.scan(text, window_of(began, ended)))
+        if found is None:
+            return Scan((), 0, ())
+        self._notes += found.notes
+        return found
+
+    def _responses(self) -> tuple[Responses, str]:
+        """Responses by sensor, and the fault of sensors that have none."""
+        try:
+            text = self._files.read(RESPONSES) if RESPONSES in self._files.entries else None
+        except FileFault as fault:
+            self._notes.append(str(fault))
+            return {}, f"no response: {fault}"
+        responses, no_response, notes = responses_of(text, self._document.began_utc_ns)
+        self._notes += notes
+        return responses, no_response
+
+    def _rows(self, file: str, decode: Callable[[bytes], Table[T]]) -> tuple[Kept[T], ...]:
+        table = self._file(file, decode)
+        if table is None:
+            return ()
+        self._notes += table.notes
+        began, ended = self._document.began_utc_ns, self._document.ended_utc_ns
+        last = window_of(began, ended).last_utc_ns
+        kept: list[Kept[T]] = []
+        strays: dict[str, int] = {}
+        for row in table.rows:
+            device = row.reading.device
+            self._modality_of.setdefault(device, MODALITY_OF_FILE[file])
+            if began - GAS_BEFORE_NS <= row.reading.stamp.time_utc_ns <= last:
+                kept.append(row)
+            else:
+                strays[device] = strays.get(device, 0) + 1
+        for device, count in strays.items():
+            self._faults[device] = f"faulty: clock: {count} rows of {file} are outside the passage"
+            self._notes.append(f"{file}: {count} rows of {device[:60]!r} are outside the passage: left out")
+        return tuple(kept)
+
+    def _file(self, file: str, decode: Callable[[bytes], L]) -> L | None:
+        """The decoded file, or None: it is missing, empty or wrong, and the last two are said."""
+        if file not in self._files.entries:
+            return None
+        if self._files.entries[file].size == 0:
+            self._silence(file, "absent", f"{file} is empty (0 bytes)")
+            return None
+        try:
+            return decode(self._files.read(file))
+        except FileFault as fault:
+            self._silence(file, "faulty", str(fault))
+            return None
+
+    def _silence(self, file: str, state: str, cause: str) -> None:
+        """Every device of the file's modality, or the file itself where none is listed, is in this state."""
+        self._notes.append(cause)
+        modality = MODALITY_OF_FILE[file]
+        named = [device.name for device in self._document.devices if device.modality == modality]
+        for name in named or [file]:
+            self._faults[name] = f"{state}: {cause}"
+            self._modality_of[name] = modality
+
+    def _with_images(self) -> dict[str, str]:
+        """Faults, those of images that are there with nothing in them included."""
+        for file in ("mmwave.tiff", "xray.dcs"):
+            if file in self._files.entries and self._files.entries[file].size == 0:
+                self._silence(file, "absent", f"{file} is empty (0 bytes)")
+        return self._faults
+
+    def _outcome(self) -> Mapping[str, Any] | None:
+        found = self._json("outcome.json")
+        if found is not None and not isinstance(found, dict):
+            self._notes.append("outcome.json: not an object, ignored")
+            return None
+        return found
+
+    def _late(self) -> tuple[Mapping[str, Any], ...]:
+        if "late.json" not in self._files.entries:
+            return ()
+        found: list[Mapping[str, Any]] = []
+        try:
+            for number, line in enumerate(self._files.read("late.json").split(b"\n"), 1):
+                if line.strip():
+                    document = read_json(line, f"late.json: line {number}")
+                    found += [document] if isinstance(document, dict) else []
+        except BundleFault as fault:
+            self._notes.append(f"{fault}: ignored from there")
+        return tuple(found)
+
+    def _calibrations(self) -> Mapping[str, Any]:
+        found = {}
+        for name in sorted(self._files.entries):
+            if name.startswith(f"{CALIBRATIONS}/") and name.endswith(".json"):
+                document = self._json(name)
+                if document is not None:
+                    found[name.split("/", 1)[1].removesuffix(".json")] = document
+        return found
+
+    def _json(self, name: str) -> Any:
+        if name not in self._files.entries:
+            return None
+        try:
+            return read_json(self._files.read(name), name)
+        except BundleFault as fault:
+            self._notes.append(f"{fault}: ignored")
+            return None
+
+    def _unknown_files(self) -> set[str]:
+        return {name for name in self._files.entries if name not in KNOWN and not name.startswith(f"{CALIBRATIONS}/")}
+
+    def _sole(self, modality: str) -> str | None:
+        named = [device.name for device in self._document.devices if device.modality == modality]
+        return named[0] if len(named) == 1 else None
+
+
+def _unknown_words(document: PassageDocument) -> list[str]:
+    notes = []
+    if document.vehicle.body_type not in tuple(BodyType):
+        notes.append(f"{PASSAGE}: vehicle.body_type {document.vehicle.body_type[:40]!r} is not known: unknown")
+    for name, words in WORDS.items():
+        word = getattr(document.context, name)
+        if word not in words:
+            notes.append(f"{PASSAGE}: context.{name} {word[:40]!r} is not known: unknown")
+    return notes
+
+
+def _body_type(document: PassageDocument) -> BodyType:
+    word = document.vehicle.body_type
+    return BodyType(word) if word in tuple(BodyType) else BodyType.UNKNOWN
+
+
+def _context(document: PassageDocument) -> Context:
+    given = {name: getattr(document.context, name) for name in WORDS}
+    known = {name: word if word in WORDS[name] else "unknown" for name, word in given.items()}
+    return Context(**known, sealed_for_s=document.context.sealed_for_s)
