@@ -34,3 +34,9 @@ lint: .venv/.test ## ruff, mypy strict, import arrows
 clean: ## all that was made, .venv included
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+demo: .venv/.runtime ## lorries on emulated devices, judged by the real daemon; SPEED=2 shortens the gaps
+	$(BIN)/python -m hil.demo
+
+bench: .venv/.test ## times beside floors measured in the same run
+	$(BIN)/python -m hil.bench

@@ -136,6 +136,10 @@ class Journal:
             return self._select("WHERE sequence >= ? ORDER BY sequence LIMIT ?", first, limit)
         return self._select("WHERE kind = ? AND sequence >= ? ORDER BY sequence LIMIT ?", kind, first, limit)
 
+    def of_passage(self, passage_id: str, kind: str) -> list[Row]:
+        """All rows of a kind that belong to a passage, in order."""
+        return self._select("WHERE kind = ? AND passage_id = ? ORDER BY sequence", kind, passage_id)
+
     def last(self, kind: str) -> Row | None:
         """The newest row of a kind."""
         found = self._select("WHERE kind = ? ORDER BY sequence DESC LIMIT 1", kind)

@@ -1,0 +1,220 @@
+"""The lane daemon: opens what it needs, says READY, and keeps readings flowing into verdicts until it is told to stop.
+
+Order at start: model (warm), journal, what a crash left behind, publisher (bound), control socket; READY; then the
+devices, which may come when they like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import Field
+
+from drivers.reading import Reading
+from edge import active_model, control, keys
+from edge.clock import Clock
+from edge.config import ContextTable, LaneConfig
+from edge.journal.journal import Journal, Row
+from edge.lane import Lane
+from edge.passage_record import Produced, open_record, recover
+from edge.places import Places
+from edge.publish.publisher import Publisher
+from edge.quarantine import Quarantine
+from edge.service_notify import notify, watchdog_period_s
+from edge.status import LaneState, document
+from edge.supervisor import Supervised
+from fusion.passage import BodyType, Context
+
+QUEUE_READINGS = 2_000  # some seconds of everything; a full queue makes each device wait on its own wire
+TICK_S = 0.25  # how often the lane looks up when nothing comes
+SIGN_EVERY_S = 60.0  # an idle journal's head is signed too, so that its tail cannot be cut off unseen
+log = logging.getLogger("lanepulse")
+
+
+async def run(config: LaneConfig, places: Places) -> None:
+    """Run the lane until SIGTERM or SIGINT.
+
+    Raises:
+        ModelRefused, JournalFault, PublishFault, KeyFault, ControlFault: it cannot start; one line each.
+    """
+    places.make()
+    model = active_model.load(config.model)
+    curve, signing = keys.load_curve(places.curve), keys.load_signing(places.signing)
+    with Journal.open(places.journal, signing) as journal:
+        daemon = _Daemon(config, places, journal, curve, model)
+        await daemon.serve()
+
+
+class Declared(ContextTable):
+    """What somebody may say of a vehicle: the lane's words, and when the load space was last open."""
+
+    sealed_for_s: float | None = Field(None, ge=0, le=31_536_000)
+
+    def said(self) -> dict[str, Any]:
+        """Only what was said."""
+        return self.model_dump(exclude_unset=True)
+
+
+class _Daemon:
+    def __init__(
+        self,
+        config: LaneConfig,
+        places: Places,
+        journal: Journal,
+        curve: keys.CurveKeys,
+        model: active_model.ActiveModel,
+    ) -> None:
+        self._config, self._places, self._journal, self._model = config, places, journal, model
+        self._began_s = time.monotonic()
+        self._version = version("lanepulse")
+        self._clock = Clock()
+        self._endpoints: dict[str, str] = {}
+        self._queue: asyncio.Queue[Reading] = asyncio.Queue(QUEUE_READINGS)
+        self._quarantine = Quarantine(places.quarantine)
+        self._devices = {
+            name: Supervised(
+                name,
+                device.driver,
+                device.config,
+                self._queue,
+                self._quarantine,
+                now_utc_ns=time.time_ns,
+                monotonic_ns=time.monotonic_ns,
+                clock=self._clock.quality,
+                notes={},
+            )
+            for name, device in config.devices.items()
+        }
+        site, lane = config.lane.site, config.lane.name
+        last = journal.last("verdict")
+        self._sequence = 0 if last is None else last.sequence
+        self._publisher = Publisher(
+            site,
+            lane,
+            curve,
+            places.allowed,
+            boot_id=journal.boot_id,
+            status=self.status,
+            last=last,
+        )
+        self._produced = Produced(self._version, model, config.sha256)
+        self._lane = Lane(
+            journal,
+            self._announce,
+            lambda passage, body_type, context, clock: open_record(
+                places.bundles, config, self._produced, passage, body_type, context, clock, self._identities()
+            ),
+            config.policy.looks_s,
+            _defaults(config.lane.context),
+            health=lambda: {name: device.health() for name, device in self._devices.items()},
+            clock=self._clock.quality,
+            now_utc_ns=time.time_ns,
+            monotonic_ns=time.monotonic_ns,
+        )
+
+    async def serve(self) -> None:
+        """Everything, until a signal comes."""
+        for row in recover(self._places.bundles, self._journal, self._config, self._produced):
+            await self._announce(row)
+        self._endpoints["verdicts"] = self._publisher.bind(self._config.publish.bind)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            async with control.serve(self._places.control_socket, self._handlers()):
+                notify("READY=1\nSTATUS=the lane is open")
+                log.info("lane %s/%s is open", self._config.lane.site, self._config.lane.name)
+                await self._work(stop)
+                notify("STOPPING=1")
+                await self._lane.finish()
+        finally:
+            self._publisher.close()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        """All tasks beside the lane's own; they end with it."""
+        async with asyncio.TaskGroup() as tasks:
+            others = [tasks.create_task(self._publisher.run()), tasks.create_task(self._clock.watch(self._stepped))]
+            others += [tasks.create_task(device.run()) for device in self._devices.values()]
+            others.append(tasks.create_task(self._sign()))
+            await self._flow(stop)
+            for task in others:
+                task.cancel()
+
+    async def _flow(self, stop: asyncio.Event) -> None:
+        """Readings into the lane. The watchdog is fed here alone: a pipeline that stands still is not fed."""
+        period_s = watchdog_period_s()
+        fed_s = 0.0
+        while not stop.is_set():
+            planned_s = self._lane.wait_s()
+            wait_s = TICK_S if planned_s is None else min(TICK_S, planned_s)
+            reading = await self._next(wait_s)
+            if reading is not None:
+                await self._lane.handle(reading)
+            await self._lane.due()
+            if period_s is not None and time.monotonic() - fed_s >= period_s:
+                fed_s = time.monotonic()
+                notify("WATCHDOG=1")
+
+    async def _next(self, wait_s: float) -> Reading | None:
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._queue.get()
+        except TimeoutError:
+            return None
+
+    async def _announce(self, row: Row) -> None:
+        self._sequence = row.sequence
+        await self._publisher.publish(row)
+
+    def _stepped(self, step_ns: int) -> None:
+        log.warning("the wall clock was set by %+.3f s; order is by sequence number", step_ns / 1e9)
+
+    async def _sign(self) -> None:
+        while True:
+            await asyncio.sleep(SIGN_EVERY_S)
+            await asyncio.to_thread(self._journal.sign_head)
+
+    def status(self) -> dict[str, Any]:
+        """The lane's state now."""
+        state = LaneState(
+            site=self._config.lane.site,
+            lane=self._config.lane.name,
+            boot_id=self._journal.boot_id,
+            version=self._version,
+            up_s=time.monotonic() - self._began_s,
+            model=self._model.name,
+            endpoints=self._endpoints,
+            journal_sequence=self._sequence,
+            recorded=self._lane.recorded,
+            in_hand=self._lane.in_hand,
+        )
+        counts = {name: self._quarantine.counts(name) for name in self._devices}
+        return document(state, [device.health() for device in self._devices.values()], self._clock.quality(), counts)
+
+    def _identities(self) -> Mapping[str, Any]:
+        return {name: device.health().identity for name, device in self._devices.items()}
+
+    def _handlers(self) -> Mapping[str, control.Handler]:
+        async def status(request: Mapping[str, Any], peer: control.Peer) -> Any:
+            return self.status()
+
+        async def context(request: Mapping[str, Any], peer: control.Peer) -> Any:
+            words, passage_id = request.get("context"), request.get("passage_id")
+            if not isinstance(words, dict) or not isinstance(passage_id, str):
+                raise ValueError("context: give passage_id and context")
+            await self._lane.declare(passage_id, Declared.model_validate(words).said(), f"uid {peer.user_id}")
+            return {"passage_id": passage_id}
+
+        return {"status": status, "context": context}
+
+
+def _defaults(table: ContextTable) -> tuple[BodyType, Context]:
+    words = table.model_dump(exclude={"body_type"})
+    return table.body_type, Context(**words)

@@ -1,0 +1,224 @@
+"""The passage in hand: readings go to disk as they come, looks judge what is there, verdicts are journalled, then told.
+
+Judging reads the same files by the same code as a replay, so what a look saw is what a replay sees. Everything that
+blocks (files, signal processing, the journal's commit) runs off the event loop, one thing after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from drivers.reading import ClockQuality, GasSample, Point, PresenceChange, Reading, VibrationBlock, WeatherSample
+from edge.journal.journal import Journal, JournalFault, Row
+from edge.passage_gate import ClosedPassage, Closing, OpenPassage, close, overdue, step
+from edge.passage_record import PassageRecord
+from edge.status import InHand
+from edge.supervisor import DeviceHealth
+from fusion.bundle.fault import BundleFault
+from fusion.judge import Occasion, alarm_in, judge
+from fusion.passage import BodyType, Context
+from fusion.verdict import Level, Verdict
+
+PRE_ROLL_S = 60.0  # an outside sample of the same minute belongs to a passage (SCIENCE 3.2)
+MOST_PRE_ROLL = 2_000  # readings; the oldest go first
+log = logging.getLogger("lanepulse.lane")
+
+
+@dataclass(slots=True)
+class _InHand:
+    """What changes while a vehicle is on the lane."""
+
+    passage: OpenPassage
+    record: PassageRecord
+    body_type: BodyType
+    context: Context
+    next_look: int = 0
+    revision: int = 0
+    level: Level | None = None
+    final: bool = False
+    opened: bool = False
+    gas: list[GasSample] = field(default_factory=list)
+
+
+class Lane:
+    """One lane. ``handle`` takes every reading in order; ``due`` judges what has come due; ``finish`` ends it all."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        publish: Callable[[Row], Awaitable[None]],
+        open_record: Callable[[OpenPassage, BodyType, Context, ClockQuality], PassageRecord],
+        looks_s: tuple[float, ...],
+        defaults: tuple[BodyType, Context],
+        *,
+        health: Callable[[], Mapping[str, DeviceHealth]],
+        clock: Callable[[], ClockQuality],
+        now_utc_ns: Callable[[], int],
+        monotonic_ns: Callable[[], int],
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._journal, self._publish, self._open_record = journal, publish, open_record
+        self._looks_s, self._defaults = looks_s, defaults
+        self._health, self._clock, self._random_bytes = health, clock, random_bytes
+        self._now_utc_ns, self._monotonic_ns = now_utc_ns, monotonic_ns
+        self._current: _InHand | None = None
+        self._pre_roll: deque[Reading] = deque(maxlen=MOST_PRE_ROLL)
+        self.recorded = True
+
+    @property
+    def in_hand(self) -> InHand | None:
+        """For the status."""
+        current = self._current
+        if current is None:
+            return None
+        return InHand(
+            current.passage.passage_id,
+            self._measured_s(current),
+            self._looks_s[-1],
+            None if current.level is None else current.level.value,
+            current.final,
+        )
+
+    def wait_s(self) -> float | None:
+        """Seconds until `due` has something to do; None while nothing is planned."""
+        current = self._current
+        if current is None or current.final or current.next_look >= len(self._looks_s):
+            return None
+        return max(0.0, self._looks_s[current.next_look] - self._measured_s(current))
+
+    async def handle(self, reading: Reading) -> None:
+        """Take one reading."""
+        if isinstance(reading, PresenceChange):
+            await self._presence(reading)
+            return
+        current = self._current
+        if current is None:
+            if not isinstance(reading, VibrationBlock):
+                self._pre_roll.append(reading)
+            return
+        await asyncio.to_thread(current.record.spool, reading)
+        if isinstance(reading, GasSample) and reading.point is Point.INSIDE:
+            current.gas.append(reading)
+            if not current.opened and alarm_in(current.gas[-240:], current.context, current.body_type):
+                await self._judge(current, Occasion.LIFE)
+
+    async def due(self) -> None:
+        """Judge the look that has come due, and end a passage that has lasted too long."""
+        current = self._current
+        if current is None:
+            return
+        if overdue(current.passage, self._monotonic_ns()):
+            await self._end(current, Closing.TOO_LONG)
+        elif self.wait_s() == 0.0:
+            current.next_look += 1
+            await self._judge(current, Occasion.LOOK)
+
+    async def finish(self) -> None:
+        """The lane stops: the passage in hand gets its verdict from what was measured, and its bundle."""
+        if self._current is not None:
+            await self._end(self._current, Closing.STOPPED)
+
+    async def declare(self, passage_id: str, words: Mapping[str, Any], source: str) -> None:
+        """Somebody says something of the vehicle in hand; it counts from the next look on.
+
+        Raises:
+            ValueError: that passage is not in hand, or a word is not one of the bundle's.
+        """
+        current = self._current
+        if current is None or current.passage.passage_id != passage_id:
+            raise ValueError(f"passage {passage_id}: not on the lane now; see lanepulse status")
+        fields = dict(words)
+        body_type = BodyType(fields.pop("body_type", current.body_type))
+        context = replace(current.context, **fields)
+        body = {"source": source, "words": dict(words)}
+        await asyncio.to_thread(self._journal.append, "context", passage_id, body)
+        current.body_type, current.context = body_type, context
+        await asyncio.to_thread(current.record.declare, body_type, context)
+
+    async def _presence(self, change: PresenceChange) -> None:
+        opened, closed = step(None if self._current is None else self._current.passage, change, self._random_bytes)
+        if closed is not None and self._current is not None:
+            await self._end(self._current, closed.closing)
+        elif opened is not None and self._current is None:
+            await self._begin(opened)
+
+    async def _begin(self, passage: OpenPassage) -> None:
+        body_type, context = self._defaults
+        record = await asyncio.to_thread(self._open_record, passage, body_type, context, self._clock())
+        self._current = _InHand(passage, record, body_type, context)
+        await self._log_row("passage.opened", passage.passage_id, {"began_utc": record.began_utc})
+        earliest_ns = passage.began_utc_ns - round(PRE_ROLL_S * 1e9)
+        for reading in self._pre_roll:
+            outside = isinstance(reading, WeatherSample) or (
+                isinstance(reading, GasSample) and reading.point is Point.AMBIENT
+            )
+            if outside and reading.stamp.time_utc_ns >= earliest_ns:
+                await asyncio.to_thread(record.spool, reading)
+        self._pre_roll.clear()
+        log.info("passage %s: began", passage.passage_id)
+
+    async def _end(self, current: _InHand, closing: Closing) -> None:
+        if not current.final:
+            await self._judge(current, Occasion.STOPPED if closing is Closing.STOPPED else Occasion.END)
+        self._current = None
+        ended = close(current.passage, self._monotonic_ns(), closing)
+        try:
+            named = await asyncio.to_thread(self._seal, current.record, ended, self._clock())
+        except (BundleFault, OSError) as fault:
+            log.error("passage %s: its bundle is not complete: %s; the next start tries again", ended.passage_id, fault)
+            return
+        await self._log_row("bundle", ended.passage_id, {"closing": closing.value, **named})
+        log.info("passage %s: ended (%s)", ended.passage_id, closing.value)
+
+    def _seal(self, record: PassageRecord, ended: ClosedPassage, clock: ClockQuality) -> dict[str, Any]:
+        verdicts = tuple(row.body for row in self._journal.of_passage(ended.passage_id, "verdict"))
+        return record.complete(ended.ended_utc_ns, clock, verdicts)
+
+    async def _judge(self, current: _InHand, occasion: Occasion) -> None:
+        measured_s = self._measured_s(current)
+        index = max((i for i, at_s in enumerate(self._looks_s) if at_s <= measured_s), default=0)
+        states = {name: device.state for name, device in self._health().items()}
+        verdict = await asyncio.to_thread(self._weigh, current, occasion, index, measured_s, states)
+        try:
+            row = await asyncio.to_thread(self._record, verdict)
+        except JournalFault as fault:
+            if self.recorded:
+                log.error("verdict of %s is not recorded and not announced: %s", verdict.passage_id, fault)
+            self.recorded = False
+            return
+        self.recorded = True
+        current.revision, current.level = verdict.revision, verdict.level
+        current.final = current.final or verdict.final
+        current.opened = current.opened or verdict.level is Level.OPEN_NOW
+        await self._publish(row)
+
+    def _weigh(
+        self, current: _InHand, occasion: Occasion, index: int, measured_s: float, states: Mapping[str, str]
+    ) -> Verdict:
+        passage, look = current.record.look(occasion, index, measured_s, states)
+        issue = current.record.issue(
+            current.revision + 1, self._now_utc_ns(), final_before=current.final, opened_before=current.opened
+        )
+        return judge(passage, look, current.record.model, current.record.policy, issue)
+
+    def _record(self, verdict: Verdict) -> Row:
+        sequence = self._journal.append("verdict", verdict.passage_id, verdict.document())
+        return self._journal.rows(sequence, 1)[0]
+
+    async def _log_row(self, kind: str, passage_id: str, body: Mapping[str, Any]) -> None:
+        try:
+            await asyncio.to_thread(self._journal.append, kind, passage_id, body)
+            self.recorded = True
+        except JournalFault as fault:
+            if self.recorded:
+                log.error("journal: %s", fault)
+            self.recorded = False
+
+    def _measured_s(self, current: _InHand) -> float:
+        return (self._monotonic_ns() - current.passage.began_monotonic_ns) / 1e9

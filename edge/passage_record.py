@@ -1,0 +1,320 @@
+"""The passage in hand, on disk as it comes and in memory as a reader will find it: looks are taken from here.
+
+What is judged is built from what was written, through the same functions as a replay, so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drivers.driver import Identity
+from drivers.reading import ClockQuality, ContactChange, GasSample, Reading, VibrationBlock, WeatherSample
+from edge import json_text
+from edge.active_model import ActiveModel
+from edge.config import LaneConfig
+from edge.journal.journal import Journal, Row
+from edge.passage_gate import OpenPassage
+from fusion.bundle.container import PASSAGE, Files, Limits
+from fusion.bundle.document import PassageDocument, read_document
+from fusion.bundle.fault import BundleFault
+from fusion.bundle.read import VERDICTS, BundleContents, read, responses_of
+from fusion.bundle.records import Piece
+from fusion.bundle.series import Responses
+from fusion.bundle.table import Kept
+from fusion.bundle.taken import look_record, policy_of, policy_record, taken_look
+from fusion.bundle.times import format_utc
+from fusion.bundle.write import PARTIAL, BundleWriter
+from fusion.bundle.write import recover as take_up
+from fusion.judge import Issue, Look, Model, Occasion, judge
+from fusion.passage import BodyType, Context, Passage
+from fusion.policy import Policy
+from fusion.verdict import Level, ProducedBy, Verdict
+
+MADE = "lanepulse"  # our own key in passage.json: what else a replay needs to give the same verdict
+log = logging.getLogger("lanepulse.passage")
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """What makes verdicts on this lane."""
+
+    version: str
+    model: ActiveModel
+    config_sha256: str
+
+    def by(self, calibrations: Mapping[str, str]) -> ProducedBy:
+        """The verdict's own form."""
+        return ProducedBy(
+            version=self.version,
+            model=self.model.name,
+            model_sha256=self.model.sha256,
+            config_sha256=self.config_sha256,
+            calibrations=dict(calibrations),
+        )
+
+
+class PassageRecord:
+    """One passage's files and what they hold. Calls come one at a time."""
+
+    def __init__(
+        self, writer: BundleWriter, draft: dict[str, Any], responses: Responses, no_response: str, produced: Produced
+    ) -> None:
+        self._writer, self._draft, self._produced = writer, draft, produced
+        self._responses, self._no_response = responses, no_response
+        self._pieces: list[Piece] = []
+        self._gas: list[Kept[GasSample]] = []
+        self._weather: list[Kept[WeatherSample]] = []
+        self._contacts: list[Kept[ContactChange]] = []
+        self._until_ns: dict[str, int] = {}
+        self._context = Context()
+        self._body_type = BodyType.UNKNOWN
+        self._unwritten: dict[str, str] = {}
+        self.policy: Policy = policy_of(draft["policy"], Policy())
+
+    @property
+    def began_utc(self) -> str:
+        """As the bundle says it."""
+        return str(self._draft["began_utc"])
+
+    @property
+    def model(self) -> Model:
+        """The model that judges this passage, whatever is activated meanwhile."""
+        return self._produced.model.model
+
+    def spool(self, reading: Reading) -> None:
+        """Write one reading. What cannot be written is not judged either, and is said once a device and cause."""
+        try:
+            until_ns = self._write(reading)
+        except (BundleFault, OSError) as fault:
+            cause = str(fault)
+            if self._unwritten.get(reading.device) != cause:
+                log.error("%s: a reading is not recorded and not judged: %s", reading.device, cause)
+            self._unwritten[reading.device] = cause
+            return
+        self._unwritten.pop(reading.device, None)
+        self._until_ns[reading.device] = max(until_ns, self._until_ns.get(reading.device, until_ns))
+
+    def _write(self, reading: Reading) -> int:
+        if isinstance(reading, VibrationBlock):
+            pieces = self._writer.vibration(reading)
+            self._pieces += pieces
+            return max(piece.end_utc_ns for piece in pieces)
+        if isinstance(reading, GasSample):
+            self._writer.gas(reading)
+            self._gas.append(Kept(self._writer.used_bytes()["co2.csv"], reading))
+        elif isinstance(reading, WeatherSample):
+            self._writer.weather(reading)
+            self._weather.append(Kept(self._writer.used_bytes()["weather.csv"], reading))
+        elif isinstance(reading, ContactChange):
+            self._writer.contact(reading)
+            self._contacts.append(Kept(self._writer.used_bytes()["contacts.csv"], reading))
+        return reading.stamp.time_utc_ns
+
+    def declare(self, body_type: BodyType, context: Context) -> None:
+        """What is known of the vehicle from now on."""
+        self._body_type, self._context = body_type, context
+        self._draft["vehicle"]["body_type"] = body_type.value
+        self._draft["context"] = {name: getattr(context, name) for name in context.__slots__}
+        self._keep()
+
+    def look(
+        self, occasion: Occasion, index: int, measured_s: float, states: Mapping[str, str]
+    ) -> tuple[Passage, Look]:
+        """Take a look now: it is on disk before it is judged."""
+        at_s = round(measured_s, 6)  # what JSON says is what is used
+        states = {name: state for name, state in states.items() if name not in self._unwritten} | {
+            name: f"faulty: not recorded: {cause}" for name, cause in self._unwritten.items()
+        }
+        self._draft["looks"].append(
+            look_record(
+                Look(index, 0, occasion),
+                at_s,
+                states,
+                self._writer.used_bytes(),
+                {device: format_utc(until_ns) for device, until_ns in sorted(self._until_ns.items())},
+                self._context,
+                self._body_type,
+            )
+        )
+        self._keep()
+        return taken_look(self._contents(), len(self._draft["looks"]) - 1)
+
+    def issue(self, revision: int, now_utc_ns: int, *, final_before: bool, opened_before: bool) -> Issue:
+        """What the verdict of this look carries."""
+        by = self._produced.by(self._draft[MADE]["calibrations"])
+        return Issue(revision, format_utc(now_utc_ns), by, final_before, opened_before)
+
+    def complete(
+        self, ended_utc_ns: int | None, clock: ClockQuality | None, verdicts: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """Seal the bundle; the answer names it, with its digests, for the journal.
+
+        Raises:
+            OSError, BundleFault: it stays unsealed, and the next start takes it up again.
+        """
+        if ended_utc_ns is not None:
+            self._draft["ended_utc"] = format_utc(ended_utc_ns)
+        if clock is not None:
+            self._draft["clock"] = {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns}
+        for line in verdicts:
+            self._writer.verdict(line)
+        done = self._writer.complete(self._draft)
+        return {"bundle": done.path.name, "passage_json": done.passage_digest, "digests": dict(done.digests)}
+
+    def _keep(self) -> None:
+        try:
+            self._writer.keep_draft(self._draft)
+        except OSError as error:
+            log.error("passage %s: its draft is not on disk: %s", self._draft["passage_id"], error)
+
+    def _contents(self) -> BundleContents:
+        document = read_document(json_text.write(self._draft).encode())
+        return BundleContents(
+            name=document.passage_id,
+            document=document,
+            files=Files({}, Limits()),
+            pieces=tuple(self._pieces),
+            responses=self._responses,
+            no_response=self._no_response,
+            gas=tuple(self._gas),
+            weather=tuple(self._weather),
+            contacts=tuple(self._contacts),
+            modality_of={device.name: device.modality for device in document.devices},
+        )
+
+
+def open_record(
+    bundles: Path,
+    config: LaneConfig,
+    produced: Produced,
+    passage: OpenPassage,
+    body_type: BodyType,
+    context: Context,
+    clock: ClockQuality,
+    identities: Mapping[str, Identity | None],
+) -> PassageRecord:
+    """Begin a passage's folder.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
+    stationxml = _stationxml(config)
+    calibrations = {name: digest for name, (_, digest) in stationxml.items()}
+    draft: dict[str, Any] = {
+        "schema": "lanepulse.passage/1",
+        "passage_id": passage.passage_id,
+        "site": config.lane.site,
+        "lane": config.lane.name,
+        "began_utc": format_utc(passage.began_utc_ns),
+        "ended_utc": None,
+        "clock": {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns},
+        "vehicle": {"body_type": body_type.value, "gross_mass_kg": None, "plates": []},
+        "context": {name: getattr(context, name) for name in context.__slots__},
+        "devices": [_device(config, name, identities.get(name)) for name in config.devices],
+        "looks": [],
+        "policy": policy_record(config.policy.policy()),
+        MADE: {"version": produced.version, "config_sha256": produced.config_sha256, "calibrations": calibrations},
+    }
+    writer = BundleWriter.begin(bundles, passage.passage_id, draft)
+    text = next((text for text, _ in stationxml.values()), None)
+    if text is not None:
+        writer.responses(text)
+    responses, no_response = responses_of(text, passage.began_utc_ns)[:2]
+    record = PassageRecord(writer, draft, responses, no_response, produced)
+    record.declare(body_type, context)
+    return record
+
+
+def recover(bundles: Path, journal: Journal, config: LaneConfig, produced: Produced) -> Iterator[Row]:
+    """Complete what a crash left behind: a passage without a final verdict gets `recheck: restarted`, each its bundle.
+
+    Rows are verdicts to announce. A folder that cannot be taken up stays as it is, and is said.
+    """
+    for partial in sorted(bundles.glob(f"*{PARTIAL}")):
+        passage_id = partial.name.removesuffix(PARTIAL)
+        try:
+            yield from _complete_interrupted(partial, passage_id, journal, produced)
+        except (BundleFault, OSError, ValueError) as fault:
+            log.error("passage %s: cannot be completed and stays in %s: %s", passage_id, partial.name, fault)
+
+
+def _complete_interrupted(partial: Path, passage_id: str, journal: Journal, produced: Produced) -> Iterator[Row]:
+    (partial / VERDICTS).unlink(missing_ok=True)  # the journal is the truth; a part of it may have been copied
+    taken = take_up(partial)
+    for note in taken.torn:
+        log.warning("passage %s: %s", passage_id, note)
+    if taken.document is None:
+        raise BundleFault("its draft does not validate")
+    draft = dict(taken.draft)
+    earlier = journal.of_passage(passage_id, "verdict")
+    if not any(row.document()["final"] for row in earlier):
+        draft["looks"] = [*draft["looks"], _interrupted_look(taken.document, taken.writer)]
+        verdict = _restarted(partial, draft, earlier, produced)
+        sequence = journal.append("verdict", passage_id, verdict.document())
+        row = journal.rows(sequence, 1)[0]
+        earlier.append(row)
+        yield row
+    for row in earlier:
+        taken.writer.verdict(row.body)
+    done = taken.writer.complete(draft)
+    named = {"bundle": done.path.name, "passage_json": done.passage_digest, "digests": dict(done.digests)}
+    journal.append("bundle", passage_id, {"closing": "restarted", **named})
+    log.warning("passage %s: was cut by a restart; its bundle is complete now", passage_id)
+
+
+def _interrupted_look(document: PassageDocument, writer: BundleWriter) -> dict[str, Any]:
+    """A look over all that was written, at the time of the last look that was taken."""
+    last = document.looks[-1] if document.looks else None
+    extra = {} if last is None else (last.model_extra or {})
+    return {
+        "at_s": 0.0 if last is None else last.at_s,
+        "used_until_utc": {} if last is None else dict(last.used_until_utc),
+        "used_bytes": writer.used_bytes(),
+        "states": {} if last is None else dict(last.states),
+        **extra,
+        "occasion": Occasion.RESTARTED.value,
+        "look": extra.get("look", 0),
+    }
+
+
+def _restarted(partial: Path, draft: Mapping[str, Any], earlier: Sequence[Row], produced: Produced) -> Verdict:
+    (partial / PASSAGE).write_bytes(json_text.write(draft).encode())  # `complete` writes it anew, with its digests
+    contents = read(partial)
+    passage, look = taken_look(contents, len(contents.looks) - 1)
+    spoken = [row.document() for row in earlier]
+    issue = Issue(
+        revision=len(spoken) + 1,
+        issued_utc=format_utc(time.time_ns()),
+        produced_by=produced.by(draft[MADE]["calibrations"]),
+        opened_before=any(verdict["level"] == Level.OPEN_NOW.value for verdict in spoken),
+    )
+    return judge(passage, look, produced.model.model, policy_of(draft["policy"], Policy()), issue)
+
+
+def _stationxml(config: LaneConfig) -> dict[str, tuple[bytes, str]]:
+    """Device -> its StationXML and the digest of that, for devices that have one."""
+    found = {}
+    for name, device in config.devices.items():
+        if device.response is not None:
+            text = device.response.read_bytes()
+            found[name] = (text, "sha256:" + hashlib.sha256(text).hexdigest())
+    return found
+
+
+def _device(config: LaneConfig, name: str, identity: Identity | None) -> dict[str, Any]:
+    device, who = config.devices[name], identity or Identity()
+    return {
+        "name": name,
+        "modality": str(device.driver.MODALITY),
+        "driver": device.driver_name,
+        "vendor": who.vendor,
+        "model": who.model,
+        "serial": who.serial,
+        "calibration_id": None,
+    }

@@ -1,0 +1,17 @@
+"""``make bench``: what the appliance costs, beside floors measured in the same run."""
+
+from __future__ import annotations
+
+from hil.bench import announce, evidence, start
+
+
+def main() -> None:
+    """Print all rows."""
+    print(f"{'':52} {'measured':>12} {'floor':>12} {'ratio':>8}")
+    for part in (evidence, announce, start):
+        for row in part.rows():
+            print(row.text(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
