@@ -6,7 +6,8 @@ there and cannot be read makes its modality faulty, never the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +43,7 @@ WORDS = {
     "driver": ("out", "in", "unknown"),
     "shelter": ("shed", "open", "unknown"),
 }
-GAS_BEFORE_NS = 3600_000_000_000  # assumed: outside air may have been sampled up to an hour before the vehicle came
+BEFORE_NS = 3600_000_000_000  # assumed: outside air may have been sampled up to an hour before the vehicle came
 
 T = TypeVar("T", GasSample, WeatherSample, ContactChange)
 L = TypeVar("L")
@@ -88,11 +89,14 @@ class BundleContents:
         """
         if look is None:
             states = self.looks[-1].states if self.looks else {}
-            return self._passage(ALL, states, self.document.ended_utc_ns)
+            ended = self.document.ended_utc_ns
+            return self._passage(ALL, states, ended, window_of(self.document.began_utc_ns, ended).last_utc_ns)
         taken = self._look(look)
+        now = look_utc_ns(self.document, taken)
         ended = self.document.ended_utc_ns
-        over = ended is not None and ended <= look_utc_ns(self.document, taken)
-        return self._passage(cut_of(taken), taken.states, ended if over else None)
+        over = ended is not None and ended <= now
+        last = window_of(self.document.began_utc_ns, now).last_utc_ns  # the lane did not know the end yet
+        return self._passage(cut_of(taken), taken.states, ended if over else None, last)
 
     def doubts(self) -> tuple[str, ...]:
         """What joining all records said: gaps, samples that disagree, records of another time."""
@@ -118,9 +122,17 @@ class BundleContents:
             raise LookupError(f"{self.name}: no look {look}; {len(self.looks)} were recorded")
         return self.looks[look]
 
-    def _passage(self, cut: Cut, states: Mapping[str, str], ended_utc_ns: int | None) -> Passage:
+    def _passage(self, cut: Cut, states: Mapping[str, str], ended_utc_ns: int | None, last_utc_ns: int) -> Passage:
         document, devices = self.document, self.document.devices
         series, _ = join(cut.pieces(self.pieces, devices), self.responses, self.no_response)
+        first_utc_ns = document.began_utc_ns - BEFORE_NS
+        gas, gas_strays = timely(cut.rows("co2.csv", "co2", self.gas, devices), first_utc_ns, last_utc_ns)
+        weather, weather_strays = timely(
+            cut.rows("weather.csv", "weather", self.weather, devices), first_utc_ns, last_utc_ns
+        )
+        contacts, contact_strays = timely(
+            cut.rows("contacts.csv", "presence", self.contacts, devices), first_utc_ns, last_utc_ns
+        )
         return Passage(
             passage_id=document.passage_id,
             site=document.site,
@@ -131,11 +143,11 @@ class BundleContents:
             gross_mass_kg=document.vehicle.gross_mass_kg,
             context=_context(document),
             vibration=series,
-            gas=cut.rows("co2.csv", "co2", self.gas, devices),
-            weather=cut.rows("weather.csv", "weather", self.weather, devices),
-            contacts=cut.rows("contacts.csv", "presence", self.contacts, devices),
+            gas=gas,
+            weather=weather,
+            contacts=contacts,
             modality_of=self.modality_of,
-            states={**states, **self.faults},
+            states={**states, **gas_strays, **weather_strays, **contact_strays, **self.faults},
             clock_synchronised=document.clock.synchronised,
         )
 
@@ -237,21 +249,13 @@ class _Reading:
         if table is None:
             return ()
         self._notes += table.notes
-        began, ended = self._document.began_utc_ns, self._document.ended_utc_ns
-        last = window_of(began, ended).last_utc_ns
-        kept: list[Kept[T]] = []
-        strays: dict[str, int] = {}
         for row in table.rows:
-            device = row.reading.device
-            self._modality_of.setdefault(device, MODALITY_OF_FILE[file])
-            if began - GAS_BEFORE_NS <= row.reading.stamp.time_utc_ns <= last:
-                kept.append(row)
-            else:
-                strays[device] = strays.get(device, 0) + 1
-        for device, count in strays.items():
-            self._faults[device] = f"faulty: clock: {count} rows of {file} are outside the passage"
-            self._notes.append(f"{file}: {count} rows of {device[:60]!r} are outside the passage: left out")
-        return tuple(kept)
+            self._modality_of.setdefault(row.reading.device, MODALITY_OF_FILE[file])
+        began, ended = self._document.began_utc_ns, self._document.ended_utc_ns
+        last_utc_ns = window_of(began, ended).last_utc_ns
+        _, strays = timely([row.reading for row in table.rows], began - BEFORE_NS, last_utc_ns)
+        self._notes += [f"{file}: {device[:60]!r}: {state}: left out" for device, state in strays.items()]
+        return table.rows
 
     def _file(self, file: str, decode: Callable[[bytes], L]) -> L | None:
         """The decoded file, or None: it is missing, empty or wrong, and the last two are said."""
@@ -326,6 +330,15 @@ class _Reading:
     def _sole(self, modality: str) -> str | None:
         named = [device.name for device in self._document.devices if device.modality == modality]
         return named[0] if len(named) == 1 else None
+
+
+def timely(readings: Sequence[T], first_utc_ns: int, last_utc_ns: int) -> tuple[tuple[T, ...], dict[str, str]]:
+    """Readings of the passage's own time, and the state of each device that stamps another: that is not joined."""
+    kept = tuple(r for r in readings if first_utc_ns <= r.stamp.time_utc_ns <= last_utc_ns)
+    if len(kept) == len(readings):
+        return kept, {}
+    strays = Counter(r.device for r in readings if not first_utc_ns <= r.stamp.time_utc_ns <= last_utc_ns)
+    return kept, {d: f"faulty: clock: {count} readings are outside the passage" for d, count in sorted(strays.items())}
 
 
 def _unknown_words(document: PassageDocument) -> list[str]:

@@ -28,8 +28,7 @@ SAMPLES_A_BYTE = 2  # Steim 2 packs at most 7 differences into 4 bytes
 LARGEST_COUNT = 1e15  # assumed: no digitiser counts beyond 2^50; squares of it stay finite
 SENSOR = re.compile(r"B[1-8]|G[1-4]")
 # quality letter and its blank, six bytes after the sequence number (SEED 2.4, chapter 8); or FDSN's miniSEED 3 mark
-_START = re.compile(rb"[DRQM][ \x00]|MS\x03")
-_SEQUENCE = re.compile(rb"[0-9 \x00]{6}")
+_START = re.compile(rb"[DRQM](?:(?<=[0-9 \x00]{6}[DRQM])[ \x00]|S\x03)")
 _NOTHING = np.empty(0, dtype=np.float64)
 
 
@@ -154,10 +153,8 @@ def _next_start(content: bytes, at: int) -> int | None:
     """Offset at or after ``at`` where a record may begin."""
     search_at = at
     while (found := _START.search(content, search_at)) is not None:
-        if content[found.start()] == ord("M") and found.end() - found.start() == 3:
-            return found.start()
-        start = found.start() - 6
-        if start >= at and _SEQUENCE.match(content, start):
+        start = found.start() if found.end() - found.start() == 3 else found.start() - 6
+        if start >= at:
             return start
         search_at = found.start() + 1
     return None

@@ -13,11 +13,12 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pymseed
@@ -31,6 +32,7 @@ from fusion.bundle.document import PassageDocument, read_document
 from fusion.bundle.fault import BundleFault, FileFault
 from fusion.bundle.read import RESPONSES, VERDICTS
 from fusion.bundle.records import SENSOR, Piece
+from fusion.bundle.table import Kept, Table
 from fusion.bundle.times import format_utc
 
 PARTIAL = ".partial"
@@ -42,6 +44,7 @@ HEADERS = {
     "contacts.csv": contacts_csv.NAMES,
 }
 UNSEALED = frozenset({PASSAGE, VERDICTS, "outcome.json", "late.json"})  # these may grow after the passage
+T = TypeVar("T", GasSample, WeatherSample, ContactChange)
 NO_TIME = records.Window(0, -1)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -120,17 +123,27 @@ class BundleWriter:
             )
         return tuple(pieces)
 
-    def gas(self, sample: GasSample) -> None:
-        """Append a row to ``co2.csv``."""
-        self._row("co2.csv", sample.stamp.time_utc_ns, co2_csv.cells(sample))
+    def gas(self, sample: GasSample) -> Kept[GasSample]:
+        """Append a row to ``co2.csv``; what comes back is what a reader will find.
 
-    def weather(self, sample: WeatherSample) -> None:
-        """Append a row to ``weather.csv``."""
-        self._row("weather.csv", sample.stamp.time_utc_ns, weather_csv.cells(sample))
+        Raises:
+            FileFault: a reader would refuse it, and with it the file; nothing is written.
+        """
+        clock = sample.stamp.clock
+        return self._row("co2.csv", sample, co2_csv.cells(sample), partial(co2_csv.read_co2, clock=clock))
 
-    def contact(self, change: ContactChange) -> None:
-        """Append a row to ``contacts.csv``."""
-        self._row("contacts.csv", change.stamp.time_utc_ns, contacts_csv.cells(change))
+    def weather(self, sample: WeatherSample) -> Kept[WeatherSample]:
+        """Append a row to ``weather.csv``; see `gas`."""
+        device, clock = sample.device, sample.stamp.clock
+        read = partial(weather_csv.read_weather, device=device, clock=clock)
+        return self._row("weather.csv", sample, weather_csv.cells(sample), read)
+
+    def contact(self, change: ContactChange) -> Kept[ContactChange]:
+        """Append a row to ``contacts.csv``; see `gas`."""
+        clock = change.stamp.clock
+        return self._row(
+            "contacts.csv", change, contacts_csv.cells(change), partial(contacts_csv.read_contacts, clock=clock)
+        )
 
     def verdict(self, line: str) -> None:
         """Append a verdict as published, one line."""
@@ -194,10 +207,16 @@ class BundleWriter:
         while self._open:
             os.close(self._open.popitem()[1])
 
-    def _row(self, file: str, time_utc_ns: int, cells: tuple[object, ...]) -> None:
+    def _row(self, file: str, reading: T, cells: tuple[object, ...], read: Callable[[bytes], Table[T]]) -> Kept[T]:
+        header = _csv_line(HEADERS[file])
+        try:
+            line = _csv_line((format_utc(reading.stamp.time_utc_ns), *cells))
+        except OverflowError:
+            raise FileFault(f"{file}: {reading.stamp.time_utc_ns} ns is no moment of the calendar") from None
+        (found,) = read(header + line).rows
         if not self._sizes.get(file):
-            self._append(file, _csv_line(HEADERS[file]))
-        self._append(file, _csv_line((format_utc(time_utc_ns), *cells)))
+            self._append(file, header)
+        return Kept(self._append(file, line), found.reading)
 
     def _append(self, file: str, content: bytes) -> int:
         """Length of the file afterwards. A write that fails is taken back: half a record would be junk for ever."""
@@ -210,6 +229,9 @@ class BundleWriter:
             _write(descriptor, content)
         except OSError:
             os.ftruncate(descriptor, before)
+            if not before:  # a file of no bytes would read as "absent"
+                os.close(self._open.pop(file))
+                (self._folder / file).unlink()
             raise
         self._sizes[file] = before + len(content)
         return self._sizes[file]
@@ -241,24 +263,24 @@ class Recovered:
     torn: tuple[str, ...]
 
 
-def recover(partial: Path) -> Recovered:
+def recover(unfinished: Path) -> Recovered:
     """Take up a folder that was not completed.
 
     Raises:
         BundleFault: it is no ``.partial`` folder, or it has no readable draft: leave it and tell somebody.
     """
-    if not partial.name.endswith(PARTIAL) or not partial.is_dir():
-        raise BundleFault(f"{partial.name}: not a folder of an unfinished passage")
-    draft, document = _last_draft(partial)
-    torn = [note for name in (records.FILE, *HEADERS, VERDICTS) if (note := _set_torn_aside(partial / name))]
-    sizes = {file.name: file.stat().st_size for file in partial.iterdir() if file.is_file()}
-    return Recovered(BundleWriter(partial, sizes), draft, document, tuple(torn))
+    if not unfinished.name.endswith(PARTIAL) or not unfinished.is_dir():
+        raise BundleFault(f"{unfinished.name}: not a folder of an unfinished passage")
+    draft, document = _last_draft(unfinished)
+    torn = [note for name in (records.FILE, *HEADERS, VERDICTS) if (note := _set_torn_aside(unfinished / name))]
+    sizes = {file.name: file.stat().st_size for file in unfinished.iterdir() if file.is_file()}
+    return Recovered(BundleWriter(unfinished, sizes), draft, document, tuple(torn))
 
 
-def _last_draft(partial: Path) -> tuple[Mapping[str, Any], PassageDocument | None]:
+def _last_draft(unfinished: Path) -> tuple[Mapping[str, Any], PassageDocument | None]:
     """The sealed document where the cut came between sealing and renaming, else the draft."""
     for name in (PASSAGE, DRAFT):
-        file = partial / name
+        file = unfinished / name
         if not file.is_file() or file.is_symlink():
             continue
         text = file.read_bytes()
@@ -272,7 +294,7 @@ def _last_draft(partial: Path) -> tuple[Mapping[str, Any], PassageDocument | Non
             return found, read_document(text, name)
         except BundleFault:
             return found, None
-    raise BundleFault(f"{partial.name}: neither {PASSAGE} nor {DRAFT} can be read")
+    raise BundleFault(f"{unfinished.name}: neither {PASSAGE} nor {DRAFT} can be read")
 
 
 def _set_torn_aside(file: Path) -> str | None:

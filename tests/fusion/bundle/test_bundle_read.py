@@ -204,7 +204,7 @@ def test_a_probe_whose_clock_is_wrong_is_faulty_and_not_joined(small: Path) -> N
     text = (small / "co2.csv").read_text().replace("2026-03-01", "1970-01-01", 1)
     (small / "co2.csv").write_text(text)
     passage = read(small).passage()
-    assert passage.states["probe"].startswith("faulty: clock: 1 rows")
+    assert passage.states["probe"].startswith("faulty: clock: 1 readings")
     assert len(passage.gas) == 19
 
 
@@ -305,3 +305,12 @@ def test_any_bytes_as_passage_json_give_a_document_or_one_refusal(junk: bytes) -
         read_document(junk)
     except BundleFault as fault:
         assert "\n" not in str(fault)
+
+
+def test_a_look_and_the_end_treat_a_wrong_clock_alike(small: Path) -> None:
+    text = (small / "co2.csv").read_text().replace("2026-03-01", "1970-01-01", 1)
+    (small / "co2.csv").write_text(text)
+    look = {"at_s": 5.0, "used_bytes": {"co2.csv": len(text)}, "states": {"probe": "ok"}}
+    contents = _with_looks(small, [look])
+    assert contents.passage(0).states["probe"] == contents.passage().states["probe"]
+    assert "clock: 1 readings" in contents.passage(0).states["probe"]

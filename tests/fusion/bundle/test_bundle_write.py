@@ -17,7 +17,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymseed import DataEncoding, MS3Record
 
-from drivers.reading import ClockQuality, ContactChange, ContactState, GasSample, Point, Stamp, VibrationBlock
+from drivers.reading import (
+    ClockQuality,
+    ContactChange,
+    ContactState,
+    GasSample,
+    Point,
+    Stamp,
+    VibrationBlock,
+    WeatherSample,
+)
 from fusion.bundle.fault import BundleFault, FileFault
 from fusion.bundle.read import read
 from fusion.bundle.series import join
@@ -254,3 +263,44 @@ def test_what_is_written_is_what_is_read(tmp_path_factory: pytest.TempPathFactor
     assert len(passage.vibration) == len(series)
     for ours, theirs in zip(series, passage.vibration, strict=True):
         np.testing.assert_array_equal(ours.counts, theirs.counts)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        GasSample("probe", Stamp(BEGAN, BEGAN, 0, CLOCK), Point.INSIDE, 420.0, temperature_c=float("nan")),
+        GasSample("probe", Stamp(BEGAN, BEGAN, 0, CLOCK), Point.INSIDE, 420.0, temperature_c=1e300),
+        GasSample("probe", Stamp(1 << 70, BEGAN, 0, CLOCK), Point.INSIDE, 420.0),
+        GasSample("p" * 5000, Stamp(BEGAN, BEGAN, 0, CLOCK), Point.INSIDE, 420.0),
+    ],
+)
+def test_a_row_that_would_spoil_the_file_is_refused_and_nothing_is_written(
+    writer: BundleWriter, sample: GasSample
+) -> None:
+    with pytest.raises(FileFault):
+        writer.gas(sample)
+    assert writer.used_bytes() == {} and not (writer.folder / "co2.csv").exists()
+
+
+def test_what_comes_back_of_a_row_is_what_a_reader_finds(writer: BundleWriter) -> None:
+    odd = GasSample("probe", Stamp(BEGAN, BEGAN + 9, 7, CLOCK), Point.INSIDE, None, "lamp,\nlow", 6.1)
+    ice = WeatherSample("mast", Stamp(BEGAN, BEGAN, 0, CLOCK), 0.0, status="iced")
+    kept = (writer.gas(odd), writer.weather(ice))
+    contents = read(writer.complete({**DOCUMENT, "devices": [{"name": "mast", "modality": "weather"}]}).path)
+    assert (*contents.gas, *contents.weather) == kept
+    assert kept[0].reading.status == "lamp, low" and kept[1].reading.wind_m_s is None
+
+
+def test_a_first_row_that_the_disk_refuses_leaves_no_file(
+    writer: BundleWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, content: memoryview) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        writer.vibration(_block([4, 5, 6]))
+    monkeypatch.undo()
+    assert not (writer.folder / "vibration.mseed").exists()
+    writer.vibration(_block([4, 5, 6]))
+    assert writer.used_bytes() == {"vibration.mseed": 512}
