@@ -119,6 +119,14 @@ def test_without_ground_sensors_nothing_is_said() -> None:
     assert vibration_evidence(passage(body), at(30)).state is State.OUT_OF_LIMITS
 
 
+def test_a_deaf_ground_sensor_does_not_make_the_ground_pass_for_a_person() -> None:
+    deaf = waves(0)
+    for name in ("G1", "G2"):
+        deaf[name] = np.random.default_rng(1).normal(size=3000) * 1e-9
+    found = vibration_evidence(passage(deaf), at(30))
+    assert found.state is State.OUT_OF_LIMITS and "G1: " in str(found.cause) and "not coupled" in str(found.cause)
+
+
 def windy(shelter: str, wind: float) -> Passage:
     sample = WeatherSample("mast", Stamp(at(1), at(1), 0, ClockQuality(True, None)), wind)
     return replace(passage(waves(0), context=Context(shelter=shelter)), weather=(sample,))
