@@ -191,9 +191,9 @@ def why_silent(tally: Tally, config: Config, shortage: str | None) -> DriverFaul
     within = f"no whole frame in {config.silence_s:g} s"
     if tally.refused:
         return DriverFault(f"{within}: {tally.last_refusal}; correct rows, columns, pixel_format or packet_size")
-    if tally.leaders + tally.trailers and not tally.payload:
+    if tally.leaders + tally.trailers and not tally.full_packets:
         return TimeoutError(
-            f"{within}: {tally.leaders} leaders and {tally.trailers} trailers came and no pixel packet; "
+            f"{within}: {tally.leaders} leaders and {tally.trailers} trailers came and no full pixel packet; "
             f"packet_size = {config.packet_size} is likely over the path's MTU: lower packet_size "
             f"({SAFE_PACKET} passes everywhere) or raise the MTU of every switch and card"
         )

@@ -179,7 +179,6 @@ class _Open:
     closed: bool = False  # no packet of it is still to come but those asked for again
     highest: int = 0
     got: int = 0
-    payload: int = 0
     asks: int = 0
     asked_ns: int = 0
     refused: str | None = None
@@ -201,7 +200,7 @@ class Tally:
     """What came since it was last cleared: enough to say why no frame is whole."""
 
     leaders: int = 0
-    payload: int = 0
+    full_packets: int = 0  # of pixels; a frame's short last one passes where a full one does not
     trailers: int = 0
     incomplete: int = 0
     refused: int = 0
@@ -329,7 +328,6 @@ class Assembler:
         return True
 
     def _take_payload(self, block: _Open, packet: Packet) -> bool:
-        self.tally.payload += 1
         full = self._content(block.extended)
         start = (packet.packet_id - 1) * full
         wanted = min(full, len(block.pixels) - start)
@@ -337,7 +335,7 @@ class Assembler:
         if size != wanted and not (wanted < full and wanted < size <= full):  # the last one may be padded
             return self._odd(block, f"payload packet {packet.packet_id} has {size} bytes where {wanted} were due")
         block.pixels[start : start + wanted] = packet.content[:wanted]
-        block.payload += 1
+        self.tally.full_packets += size == min(full, len(block.pixels))
         return True
 
     def _odd(self, block: _Open, cause: str) -> bool:

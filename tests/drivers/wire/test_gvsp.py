@@ -201,4 +201,4 @@ def test_of_the_recorded_losses_only_whole_frames_are_used(cases: Path) -> None:
 def test_recorded_leaders_without_pixels_are_no_frame(cases: Path) -> None:
     stream, frames = played(cases / "41-gvsp-leaders-only" / "stream.pcap")
     assert frames == []
-    assert (stream.tally.leaders, stream.tally.payload, stream.tally.trailers) == (50, 0, 50)
+    assert (stream.tally.leaders, stream.tally.full_packets, stream.tally.trailers) == (50, 0, 50)
