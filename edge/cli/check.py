@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from calibration.stationxml import StationXmlFault, read_stationxml
-from edge import clock, keys
+from edge import active_model, clock, keys
 from edge.cli.main import DONE, NO, WRONG_USE
 from edge.cli.options import Settings, common
 from edge.cli.output import say, say_json, say_table
@@ -23,6 +23,7 @@ from edge.config import ConfigErrors, LaneConfig
 from edge.control import ControlFault, Unreachable, ask
 from edge.places import Places
 from edge.port_holder import holder, is_free
+from fusion.classifier import ModelRefused
 
 LEAST_FREE_BYTES = 2 * 1024**3  # assumed: a day of bundles of a busy lane
 
@@ -114,11 +115,15 @@ def _keys(places: Places) -> Iterator[Finding]:
 
 
 def _model(config: LaneConfig) -> Finding:
-    if config.model is None:
-        return Finding("model", "ok", "the released one")
-    if not config.model.exists():
-        return Finding("model", "failed", f"{config.model}: not there; give its path in model, or leave model out")
-    return Finding("model", "ok", str(config.model))
+    try:
+        model = active_model.load(config.model)
+    except ModelRefused as error:
+        return Finding("model", "failed", str(error))
+    untaught = [look for look in config.policy.looks_s if look not in model.looks_s]
+    if untaught:
+        taught = ", ".join(f"{look:g}" for look in model.looks_s)
+        return Finding("model", "warning", f"{model.name} has no bounds for looks at {untaught} s, only at {taught} s")
+    return Finding("model", "ok", model.name)
 
 
 def _ports(config: LaneConfig, places: Places) -> Iterator[Finding]:

@@ -135,6 +135,20 @@ def test_a_key_that_others_may_read_fails_the_check(tmp_path: Path, capfd: pytes
     assert "chmod 600" in capfd.readouterr().out
 
 
+def test_a_model_that_is_not_one_fails_the_check(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other.onnx").write_bytes(b"x")
+    path = lane(tmp_path, f'model = "other.onnx"\n{LANE}')
+    assert run(["check", "--json", "--config", str(path), "--root", str(tmp_path)]) == 1
+    states = {found["subject"]: found["state"] for found in json.loads(capfd.readouterr().out)["findings"]}
+    assert states["model"] == "failed"
+
+
+def test_looks_that_the_model_was_not_taught_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = lane(tmp_path, LANE + "\n[policy]\nlooks_s = [7]\n")
+    run(["check", "--config", str(path), "--root", str(tmp_path)])
+    assert "has no bounds for looks at [7.0] s" in capfd.readouterr().out
+
+
 def test_a_port_that_is_taken_is_named_with_its_holder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
