@@ -26,6 +26,7 @@ from drivers.xray.plates import join_key
 
 PASSAGE_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")  # a ULID: ours, given to the scanner before
 DICOS = "1.2.840.10008.5.1.4.1.1.501."
+THREAT_REPORT = f"{DICOS}3"
 TIMES = (  # (date, time, name), surest first
     (0x00080022, 0x00080032, "Acquisition"),
     (0x00080023, 0x00080033, "Content"),
@@ -79,8 +80,10 @@ class Judge:
         self._device, self._rules = device, rules
         self._last: tuple[str, bytes] | None = None  # SOP instance, digest of its pixels
 
-    def read(self, path: Path, arrived: Stamp, flags: Iterable[str] = ()) -> Radiograph:
+    def read(self, path: Path, arrived: Stamp, flags: Iterable[str] = ()) -> Radiograph | None:
         """The reading of one stored object; ``flags`` are what the store knows against it.
+
+        A threat detection report is None: it is a scanner's opinion of a picture, kept and not read.
 
         Raises:
             OSError: the object cannot be read from disk.
@@ -92,6 +95,8 @@ class Judge:
             header = parse(path.read_bytes(), max_bytes=self._rules.max_object_bytes)
         except DicomFault as fault:
             return replace(blank, status=f"faulty: {fault}")
+        if header.text(0x00080016) == THREAT_REPORT:
+            return None
         said = claims(header, self._rules, arrived.arrival_utc_ns)
         blank = replace(
             blank,

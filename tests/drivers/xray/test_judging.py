@@ -21,7 +21,9 @@ ARRIVED = Stamp(AT_NS + 5_000_000_000, AT_NS + 5_000_000_000, 7, ClockQuality(Tr
 
 
 def read(path: Path, judge: Judge | None = None, **rules: Any) -> Radiograph:
-    return (judge or Judge("scanner", Rules(**rules))).read(path, ARRIVED)
+    found = (judge or Judge("scanner", Rules(**rules))).read(path, ARRIVED)
+    assert found is not None
+    return found
 
 
 def written(folder: Path, scan: Scan, name: str = "a.dcs") -> Path:
@@ -173,3 +175,8 @@ def test_damaged_columns_do_not_change_the_others(tmp_path: Path) -> None:
     plain = read(written(tmp_path, Scan())).transmission
     stuck = read(written(tmp_path, Scan(saturated_column=9), "b")).transmission
     np.testing.assert_array_equal(np.delete(plain, 9, axis=1), np.delete(stuck, 9, axis=1))
+
+
+def test_a_threat_detection_report_is_no_radiograph(tmp_path: Path) -> None:
+    report = written(tmp_path, Scan(sop_class="1.2.840.10008.5.1.4.1.1.501.3"))
+    assert Judge("scanner", Rules()).read(report, ARRIVED) is None
