@@ -183,3 +183,11 @@ def test_a_piece_outside_makes_its_sensor_faulty_and_keeps_the_rest() -> None:
     stray = replace(_piece(0, []), start_utc_ns=0, outside=True)
     (series,), _ = join([_piece(0, [1, 2]), stray], RESPONSES)
     assert _counts(series) == [1, 2] and str(series.fault).startswith("clock: 1 of 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("day-367", "day of year 367"), ("fraction-10000", "fraction of a second")]
+)
+def test_a_field_that_cannot_be_is_named(cases: Path, name: str, field: str) -> None:
+    with pytest.raises(FileFault, match=field):
+        scan((cases / "18-mseed-wrong-year" / f"{name}.mseed").read_bytes(), EVER)
