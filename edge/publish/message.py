@@ -17,9 +17,10 @@ from edge import json_text
 
 SCHEMA: Literal["lanepulse.message/1"] = "lanepulse.message/1"
 LONGEST_TOPIC = 256  # bytes
+MOST_REPLAYED = 200  # assumed: verdicts in one answer; a few hundred kB, and some hundredths of a second of the lane
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-Kind = Literal["verdict", "status", "last", "replayed"]
+Kind = Literal["verdict", "status", "last", "replayed", "end"]
 
 
 class MessageFault(ValueError):
@@ -27,7 +28,11 @@ class MessageFault(ValueError):
 
 
 class Header(BaseModel):
-    """Second frame. ``sequence`` is the verdict's row in the journal; in a status, that of the newest verdict."""
+    """Second frame. ``sequence`` is the verdict's row in the journal; in a status or an end mark, the newest verdict's.
+
+    Rows of other kinds stand between verdicts, so their numbers rise but skip: only the replay socket can tell a skip
+    from a loss.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # a later minor version may say more
 
@@ -36,6 +41,30 @@ class Header(BaseModel):
     boot_id: str = Field(max_length=64)
     sequence: int = Field(ge=0)
     sent_utc: str = Field(max_length=40)
+
+
+class ReplayRequest(BaseModel):
+    """What the replay socket is asked: verdicts numbered ``from`` and up, at most ``limit`` of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    from_: int = Field(alias="from", ge=0, le=json_text.LARGEST_EXACT)
+    limit: int = Field(MOST_REPLAYED, ge=1, le=json_text.LARGEST_EXACT, description="more than 200 is taken as 200")
+
+
+class ReplayEnd(BaseModel):
+    """Body of the end mark that closes every answer of the replay socket.
+
+    ``next`` is where to ask from to go on; ``complete`` says that nothing is there yet. With an ``error`` (one line)
+    the answer stopped short, and what came before it still counts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_: Literal["lanepulse.replay-end/1"] = Field("lanepulse.replay-end/1", alias="schema")
+    next_: int = Field(alias="next", ge=0, le=json_text.LARGEST_EXACT)
+    complete: bool
+    error: str | None = Field(max_length=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +76,7 @@ class Message:
     body: Mapping[str, Any]
 
 
-def topic(stream: Literal["verdict", "status"], site: str, lane: str) -> bytes:
+def topic(stream: Literal["verdict", "status", "end"], site: str, lane: str) -> bytes:
     """``<stream>.<site>.<lane>.``: the closing dot keeps lane 3 from hearing lane 30.
 
     Raises:

@@ -26,6 +26,7 @@ GREETINGS_APART_S = 0.05  # assumed: joiners within it share one greeting; still
 QUEUE_MESSAGES = 1000  # assumed: a quarter of an hour of a stopped subscriber, a few MB
 HEARTBEAT_MS = 1000  # assumed: a dead peer goes within HEARTBEAT_LOST_MS, and its queue with it
 HEARTBEAT_LOST_MS = 3000
+HANDSHAKE_MS = 5000  # assumed: a peer that connects and says nothing holds a descriptor no longer than this
 LONGEST_REQUEST = 4096  # bytes; a subscription has under 100, a CURVE handshake under 1000
 LINGER_MS = 200  # assumed: what was sent leaves at shutdown, and nobody holds the shutdown up
 
@@ -54,26 +55,28 @@ class Publisher:
         last: Row | None = None,
         now_utc_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._site, self._lane = site, lane
+        self.site, self.lane, self.boot_id = site, lane, boot_id
+        self._own = own
         self._verdicts, self._states = message.topic("verdict", site, lane), message.topic("status", site, lane)
-        self._boot_id, self._status, self._now_utc_ns = boot_id, status, now_utc_ns
+        self._status, self._now_utc_ns = status, now_utc_ns
         self._last = last
         self._greet: set[bytes] = set()
         self._joined = asyncio.Event()
         self.context = zmq.asyncio.Context()
         self.admission = Admission(self.context, allow_list)
-        self._socket = self.context.socket(zmq.XPUB)
-        self.admission.guard(self._socket, own)
-        set_limits(self._socket)
+        self._socket = self.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # the second joiner of a topic is told to us as well
+
+    def socket(self, kind: int) -> zmq.asyncio.Socket:
+        """A socket of ``kind`` behind the lane's door, with its limits; not bound yet."""
+        made = self.context.socket(kind)
+        self.admission.guard(made, self._own)
+        set_limits(made)
+        return made
 
     def bind(self, endpoint: str) -> str:
         """Listen; the answer is the endpoint with its real port. Raises PublishFault."""
-        try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            raise PublishFault(f"{endpoint}: {error}; choose another publish endpoint") from None
-        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        return bind(self._socket, endpoint, "publish")
 
     async def run(self) -> None:
         """Admit, greet and tell the state, until cancelled."""
@@ -89,18 +92,16 @@ class Publisher:
         Raises:
             PublishFault: the row is not a verdict of this lane; the audit draw and the like are never told.
         """
-        body = row.document()
-        named = (body.get("schema"), body.get("site"), body.get("lane")) if isinstance(body, dict) else None
-        if row.kind != "verdict" or named != ("lanepulse.verdict/1", self._site, self._lane):
-            raise PublishFault(f"journal row {row.sequence} ({row.kind}) is not a verdict of {self._site}/{self._lane}")
-        self._last = row
+        if not is_told(row, self.site, self.lane):
+            raise PublishFault(f"journal row {row.sequence} ({row.kind}) is not a verdict of {self.site}/{self.lane}")
+        if self._last is None or row.sequence > self._last.sequence:
+            self._last = row
         await self._send_verdict(row, "verdict")
 
     def close(self) -> None:
-        """Stop listening; what was sent has a moment to leave."""
+        """Stop listening, replay included; what was sent has a moment to leave."""
         self._socket.close(LINGER_MS)
-        self.admission.close()
-        self.context.term()
+        self.context.destroy(0)
 
     async def _listen(self) -> None:
         while True:
@@ -136,8 +137,26 @@ class Publisher:
             body = json_text.write(self._status())
         except json_text.JsonRefused as error:  # said, instead of a silence that looks like a cut cable
             body = json_text.write({"fault": f"the state cannot be written: {error!s:.200}"})
-        parts = message.frames(self._states, "status", self._boot_id, sequence, self._now_utc_ns(), body)
+        parts = message.frames(self._states, "status", self.boot_id, sequence, self._now_utc_ns(), body)
         await self._socket.send_multipart(parts)
+
+
+def is_told(row: Row, site: str, lane: str) -> bool:
+    """This row is a verdict of this lane; all else in the journal is nobody's business. Raises JsonRefused."""
+    if row.kind != "verdict":
+        return False
+    body = row.document()
+    named = (body.get("schema"), body.get("site"), body.get("lane")) if isinstance(body, dict) else None
+    return named == ("lanepulse.verdict/1", site, lane)
+
+
+def bind(socket: zmq.asyncio.Socket, endpoint: str, what: str) -> str:
+    """Bind; the answer is the endpoint with its real port. Raises PublishFault naming ``what``."""
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise PublishFault(f"{endpoint}: {error}; choose another {what} endpoint") from None
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
 
 def set_limits(socket: zmq.asyncio.Socket) -> None:
@@ -147,6 +166,7 @@ def set_limits(socket: zmq.asyncio.Socket) -> None:
     socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_LOST_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_LOST_MS)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)

@@ -6,11 +6,10 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import aclosing
 from ctypes import CDLL, byref, c_int, c_void_p, create_string_buffer
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -23,39 +22,8 @@ from edge.publish.message import Message
 from edge.publish.publisher import Publisher, PublishFault
 from edge.publish.subscriber import Unreachable, follow
 
-LANE = Path(__file__).with_name("publishing_lane.py")
-
-
-@dataclass
-class Lane:
-    """A publishing process, and what a client needs to know of it."""
-
-    process: subprocess.Popen[str]
-    endpoint: str
-    server_key: bytes
-    client: keys.CurveKeys
-    folder: Path
-
-    def judge(self, level: str) -> int:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(level + "\n")
-        self.process.stdin.flush()
-        return int(self.process.stdout.readline())
-
-
-@pytest.fixture
-def lane(tmp_path: Path) -> Iterator[Lane]:
-    own = keys.new_curve(tmp_path / "lane.key")
-    client = keys.new_curve(tmp_path / "allowed" / "booth.key")
-    command = [sys.executable, str(LANE), str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield Lane(process, process.stdout.readline().strip(), own.public, client, tmp_path)
-            process.communicate(timeout=20)
-            assert process.returncode == 0
-        finally:
-            process.kill()
+if TYPE_CHECKING:
+    from tests.edge.publish.conftest import Lane
 
 
 async def heard(lane: Lane, count: int, client: keys.CurveKeys | None = None, lane_name: str = "3") -> list[Message]:

@@ -1,0 +1,67 @@
+"""A publishing lane as a process, for every test of this folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edge import keys
+
+LANE = Path(__file__).with_name("publishing_lane.py")
+
+
+@dataclass
+class Lane:
+    """A publishing process, and what a client needs to know of it."""
+
+    process: subprocess.Popen[str]
+    endpoint: str
+    replay_endpoint: str
+    server_key: bytes
+    client: keys.CurveKeys
+    folder: Path
+
+    def judge(self, level: str) -> int:
+        """Journal and announce a verdict; ``!kind`` journals a row of another kind. The row's number."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(level + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def restart(self) -> None:
+        """Kill it, at whatever it is doing, and start it again where it was."""
+        self.process.kill()
+        self.process.communicate()
+        self.process = start(self.folder, self.endpoint, self.replay_endpoint)
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
+
+    def wait_until_a_subscriber_is_let_go(self) -> None:
+        assert self.process.stderr is not None
+        assert self.process.stderr.readline() == "gone\n"
+
+
+def start(folder: Path, *endpoints: str) -> subprocess.Popen[str]:
+    command, pipe = [sys.executable, str(LANE), str(folder), *endpoints], subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+@pytest.fixture
+def lane(tmp_path: Path) -> Iterator[Lane]:
+    own = keys.new_curve(tmp_path / "lane.key")
+    client = keys.new_curve(tmp_path / "allowed" / "booth.key")
+    running = Lane(start(tmp_path), "", "", own.public, client, tmp_path)
+    try:
+        assert running.process.stdout is not None
+        running.endpoint, running.replay_endpoint = running.process.stdout.readline().split()
+        yield running
+        _, said = running.process.communicate(timeout=20)
+        assert running.process.returncode == 0, said
+    finally:
+        running.process.kill()
+        running.process.communicate()
