@@ -106,14 +106,11 @@ class PassageRecord:
             self._pieces += pieces
             return max(piece.end_utc_ns for piece in pieces)
         if isinstance(reading, GasSample):
-            self._writer.gas(reading)
-            self._gas.append(Kept(self._writer.used_bytes()["co2.csv"], reading))
+            self._gas.append(self._writer.gas(reading))
         elif isinstance(reading, WeatherSample):
-            self._writer.weather(reading)
-            self._weather.append(Kept(self._writer.used_bytes()["weather.csv"], reading))
+            self._weather.append(self._writer.weather(reading))
         elif isinstance(reading, ContactChange):
-            self._writer.contact(reading)
-            self._contacts.append(Kept(self._writer.used_bytes()["contacts.csv"], reading))
+            self._contacts.append(self._writer.contact(reading))
         return reading.stamp.time_utc_ns
 
     def declare(self, body_type: BodyType, context: Context) -> None:
