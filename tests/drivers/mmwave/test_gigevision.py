@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from viva_genicam.testing import FakeGigeCamera
 
-from drivers.driver import Refused, Surroundings, WrongDevice
+from drivers.driver import DriverFault, Refused, Surroundings, WrongDevice
 from drivers.mmwave import gigevision
 from drivers.reading import ClockQuality, RadiometricFrame
 from drivers.wire import gvcp
-from drivers.wire.gvsp import Tally
+from drivers.wire.gvsp import Assembler, Geometry, GvspReceiver, Tally
 
 COLUMNS, ROWS = 64, 32
 
@@ -149,6 +152,236 @@ def test_no_packet_at_all_points_at_firewall_and_trigger() -> None:
     silent = gigevision.why_silent(Tally(), configured("127.0.7.9"), None)
     assert isinstance(silent, TimeoutError)
     assert "no stream packet came; check the firewall and the imager's trigger" in str(silent)
+
+
+class Imager:
+    """Our own emulator, a process of its own, and its answer to each order."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def tell(self, **order: object) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        assert await self._process.stdout.readline() == b"done\n"
+
+
+@asynccontextmanager
+async def imager(address: str, *arguments: str, **orders: object) -> AsyncIterator[Imager]:
+    command = ("-m", "hil.devices.gigevision", "--listen", address, "--rate-hz", "20", *arguments)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"listening 3956\n"
+        device = Imager(process)
+        await device.tell(**orders)
+        yield device
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+def own(address: str, **others: Any) -> gigevision.Config:
+    return configured(address, **{"rows": 60, "columns": 80, "silence_s": 1.0, **others})
+
+
+async def until(status: str, config: gigevision.Config) -> RadiometricFrame:
+    """The first frame whose status begins so."""
+    async with asyncio.timeout(10), aclosing(gigevision.readings("mm-1", config, World().around())) as stream:
+        async for frame in stream:
+            if frame.status.startswith(status):
+                return frame
+    raise AssertionError(status)
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "kelvin_per_count"), [("Mono16", 0.01), ("Mono12Packed", 0.1), ("Mono8", 1.5)]
+)
+def test_kelvin_survives_the_wire_in_every_format(pixel_format: str, kelvin_per_count: float, tmp_path: Path) -> None:
+    image = np.random.default_rng(1).uniform(250, 320, (60, 80)).astype(np.float32)
+    np.save(tmp_path / "image.npy", image)
+
+    async def run() -> RadiometricFrame:
+        scale, images = ("--kelvin-per-count", str(kelvin_per_count)), [str(tmp_path / "image.npy")]
+        async with imager("127.0.7.20", *scale, frames=images):
+            config = own("127.0.7.20", pixel_format=pixel_format, gain_k_per_count=kelvin_per_count)
+            return (await first(1, config, World()))[0]
+
+    frame_k = asyncio.run(run()).frame_k
+    assert float(np.max(np.abs(frame_k - image))) <= kelvin_per_count / 2 + 1e-4
+
+
+def test_the_wire_may_shuffle_double_and_delay_packets() -> None:
+    async def run() -> tuple[list[RadiometricFrame], World]:
+        world = World()
+        async with imager("127.0.7.21", reorder=True, duplicate=True, late=True, block_id=65534, lose_per_mille=20):
+            return await first(6, own("127.0.7.21"), world), world
+
+    frames, world = asyncio.run(run())
+    assert {frame.block_id for frame in frames} == {65534, 65535, 1, 2, 3, 4}
+    assert {frame.status for frame in frames} == {"ok"}
+    assert world.rejected == []
+
+
+def test_sixty_four_bit_block_ids_are_read_and_asked_for_again() -> None:
+    async def run() -> list[RadiometricFrame]:
+        async with imager("127.0.7.22", extended=True, block_id=1 << 40, lose=[0, 2, 4]):
+            return await first(2, own("127.0.7.22"), World())
+
+    assert sorted(frame.block_id for frame in asyncio.run(run())) == [1 << 40, (1 << 40) + 1]
+
+
+def test_over_the_mtu_the_cause_names_the_packet_size() -> None:
+    async def run() -> None:
+        async with imager("127.0.7.23", mtu=1000):
+            with pytest.raises(TimeoutError, match=r"no full pixel packet; packet_size = 1400 is likely over .* MTU"):
+                await first(1, own("127.0.7.23"), World())
+            (frame,) = await first(1, own("127.0.7.23", packet_size=900), World())
+            assert frame.status == "ok"
+
+    asyncio.run(run())
+
+
+def test_a_leader_of_another_size_is_refused_with_both_sizes() -> None:
+    async def run() -> None:
+        async with imager("127.0.7.24", leader_size=[65535, 65535]):
+            with pytest.raises(DriverFault, match="leader says 65535x65535 Mono16 where 80x60 Mono16 was agreed"):
+                await first(1, own("127.0.7.24"), World())
+
+    asyncio.run(run())
+
+
+def test_a_frozen_imager_shows_nothing_and_says_so() -> None:
+    async def run() -> RadiometricFrame:
+        async with imager("127.0.7.25", freeze=True):
+            return await until("frozen: the same pixels in 3 frames", own("127.0.7.25"))
+
+    assert np.isnan(asyncio.run(run()).frame_k).all()
+
+
+def test_a_stalled_scan_shows_nothing_and_says_so() -> None:
+    async def run() -> RadiometricFrame:
+        async with imager("127.0.7.26", stall=True):
+            return await until("stalled scan: all lines are equal", own("127.0.7.26"))
+
+    assert np.isnan(asyncio.run(run()).frame_k).all()
+
+
+def test_a_dead_channel_is_named_and_only_its_pixels_are_gone() -> None:
+    async def run() -> RadiometricFrame:
+        async with imager("127.0.7.27", dead_channel=17):
+            return await until("dead channel: rows 17", own("127.0.7.27", bad_pixels=((3, 4),)))
+
+    gone = np.isnan(asyncio.run(run()).frame_k)
+    assert gone[17].all()
+    assert gone[3, 4]
+    assert gone.sum() == 81
+
+
+def test_a_timestamp_that_goes_back_is_said_once() -> None:
+    async def run() -> list[str]:
+        frames = gigevision.readings("mm-1", own("127.0.7.28"), World().around())
+        async with imager("127.0.7.28") as device, aclosing(frames) as stream:
+            await anext(stream)
+            await device.tell(back_s=5)
+            return [(await anext(stream)).status for _ in range(6)]
+
+    statuses = asyncio.run(run())
+    assert sum(status.startswith("timestamp went back") for status in statuses) == 1
+
+
+def test_an_imager_that_restarts_is_a_lost_connection_and_comes_back() -> None:
+    async def run() -> None:
+        async with imager("127.0.7.29") as device:
+            config = own("127.0.7.29", silence_s=20)
+            async with aclosing(gigevision.readings("mm-1", config, World().around())) as stream:
+                await anext(stream)
+                await device.tell(reboot_s=0.1)
+                with pytest.raises(ConnectionError, match="control lost"):
+                    async for _ in stream:
+                        pass
+            assert (await first(1, config, World()))[0].block_id == 1
+
+    asyncio.run(run())
+
+
+def test_an_imager_that_does_not_answer_is_named_by_the_register() -> None:
+    async def run() -> None:
+        async with imager("127.0.7.30", mute=True):
+            with pytest.raises(
+                TimeoutError, match="no reply to write of register 0x0A00; check power, cable and address"
+            ):
+                await first(1, own("127.0.7.30"), World())
+
+    asyncio.run(run())
+
+
+def test_a_device_that_asks_for_time_gets_it_and_a_reply_to_another_request_is_no_reply() -> None:
+    async def run() -> None:
+        async with imager("127.0.7.31") as device, gvcp.GvcpControl("127.0.7.31") as control:
+            await device.tell(pending_ms=700)
+            assert await control.read_register(0x0904) == 1
+            assert control.counts["asked for time"] == 1
+            await device.tell(wrong_id=True)
+            assert await control.read_register(0x0904) == 1
+            assert control.counts["replies to other requests"] == 1
+
+    asyncio.run(run())
+
+
+def test_a_size_that_the_imager_does_not_take_names_the_setting() -> None:
+    async def run() -> None:
+        async with imager("127.0.7.32"):
+            with pytest.raises(DriverFault, match="Width is 80 and takes no 81; correct columns"):
+                await first(1, own("127.0.7.32", columns=81), World())
+
+    asyncio.run(run())
+
+
+def test_packets_from_any_other_address_are_dropped() -> None:
+    async def run() -> int:
+        assembler = Assembler(Geometry(1, 1, 0x01080001), 1400, resend=False, patience_ns=10**8)
+        receiver = GvspReceiver("127.0.0.1", "127.0.7.33", assembler, 1, lambda _: None, time.monotonic_ns)
+        async with receiver:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                for _ in range(3):
+                    stranger.sendto(bytes(64), ("127.0.0.1", receiver.port))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+        assert not assembler.busy
+        return assembler.tally.counts["packets from other addresses"]
+
+    assert asyncio.run(run()) == 3
+
+
+def test_the_recorded_losses_give_the_two_whole_frames(cases: Path) -> None:
+    async def run() -> tuple[list[RadiometricFrame], World]:
+        world, frames, capture = World(), [], str(cases / "39-gvsp-lost-packets" / "stream.pcap")
+        size = ("--rows", "120", "--columns", "160")
+        config = own("127.0.7.34", rows=120, columns=160, packet_size=1436)
+        async with imager("127.0.7.34", *size, play=capture, resend=False):
+            with pytest.raises(TimeoutError):
+                async for frame in gigevision.readings("mm-1", config, world.around()):
+                    frames.append(frame)
+        return frames, world
+
+    frames, world = asyncio.run(run())
+    assert [frame.block_id for frame in frames] == [1, 5]
+    assert len([cause for cause, _ in world.rejected if "incomplete" in cause]) == 3
+
+
+def test_recorded_leaders_alone_say_within_seconds_which_setting_to_look_at(cases: Path) -> None:
+    async def run() -> None:
+        size, capture = ("--rows", "120", "--columns", "160"), str(cases / "41-gvsp-leaders-only" / "stream.pcap")
+        config = own("127.0.7.35", rows=120, columns=160, packet_size=1436)
+        async with imager("127.0.7.35", *size, play=capture):
+            with pytest.raises(TimeoutError, match=r"packet_size = 1436 is likely over the path's MTU"):
+                await first(1, config, World())
+
+    asyncio.run(run())
 
 
 @contextmanager
