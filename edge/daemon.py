@@ -25,6 +25,7 @@ from edge.lane import Lane
 from edge.passage_record import Produced, open_record, recover
 from edge.places import Places
 from edge.publish.publisher import Publisher
+from edge.publish.replay import Replay
 from edge.quarantine import Quarantine
 from edge.service_notify import notify, watchdog_period_s
 from edge.status import LaneState, document
@@ -103,6 +104,7 @@ class _Daemon:
             status=self.status,
             last=last,
         )
+        self._replay = Replay(self._publisher, journal)
         self._produced = Produced(self._version, model, config.sha256)
         self._lane = Lane(
             journal,
@@ -123,6 +125,7 @@ class _Daemon:
         for row in recover(self._places.bundles, self._journal, self._config, self._produced):
             await self._announce(row)
         self._endpoints["verdicts"] = self._publisher.bind(self._config.publish.bind)
+        self._endpoints["replay"] = self._replay.bind(self._config.publish.replay)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -140,7 +143,8 @@ class _Daemon:
     async def _work(self, stop: asyncio.Event) -> None:
         """All tasks beside the lane's own; they end with it."""
         async with asyncio.TaskGroup() as tasks:
-            others = [tasks.create_task(self._publisher.run()), tasks.create_task(self._clock.watch(self._stepped))]
+            others = [tasks.create_task(self._publisher.run()), tasks.create_task(self._replay.run())]
+            others.append(tasks.create_task(self._clock.watch(self._stepped)))
             others += [tasks.create_task(device.run()) for device in self._devices.values()]
             others.append(tasks.create_task(self._sign()))
             await self._flow(stop)

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -111,8 +112,8 @@ engine = "off"
 refrigeration = "off"
 
 [publish]
-bind = "tcp://127.0.0.1:0"
-replay = "tcp://127.0.0.1:0"
+bind = "tcp://127.0.0.1:{free_port()}"
+replay = "tcp://127.0.0.1:{free_port()}"
 
 [devices.chassis]
 driver = "vibration.seedlink"
@@ -139,6 +140,12 @@ contact_inputs = {{ green = 4, amber = 5, red = 6 }}
 """,
         encoding="utf-8",
     )
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 def command(root: Path, *arguments: str) -> str:
