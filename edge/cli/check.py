@@ -136,7 +136,10 @@ def _ports(config: LaneConfig, places: Places) -> Iterator[Finding]:
     for name in ("bind", "replay"):
         host, _, digits = getattr(config.publish, name).removeprefix("tcp://").rpartition(":")
         port, host = int(digits), "0.0.0.0" if host == "*" else host.strip("[]")
-        if running or port == 0 or is_free(host, port):
+        free = port == 0 or is_free(host, port)
+        if running and free and port != 0:
+            yield Finding(f"port {name}", "warning", f"{port}: nobody listens there, though the lane runs; see its log")
+        elif running or free:
             yield Finding(f"port {name}", "ok", f"{port}{', held by this lane' if running else ''}")
         else:
             detail = (

@@ -88,7 +88,7 @@ def _code_of(error: Exception) -> int | None:
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
     if names & {"edge.control.Unreachable", "edge.publish.subscriber.Unreachable"}:
         return UNREACHABLE
-    if "edge.control.ControlFault" in names:
+    if names & {"edge.control.ControlFault", "edge.publish.subscriber.OutOfStep"}:
         return NO
     if names & {"edge.config.ConfigErrors", "edge.keys.KeyFault", "edge.publish.message.MessageFault"}:
         return WRONG_USE

@@ -13,12 +13,11 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
 
-from edge.cli.following import Source, source, source_options
+from edge.cli.following import Options, Source, source, source_options
 from edge.cli.main import DONE
 from edge.cli.options import Settings, common
 from edge.cli.output import clean, say, say_json, say_screen
@@ -44,9 +43,9 @@ SILENT = "No contact with the lane: decide without it"
 @click.option("--once", is_flag=True, help="Stop after the first prompt.")
 @source_options
 @common
-def command(settings: Settings, once: bool, endpoint: str | None, server_key: Path | None, key: Path | None) -> int:
+def command(settings: Settings, once: bool, at: Options) -> int:
     """The officer's prompt for the vehicle in the lane. It advises; you decide. Ctrl-C leaves."""
-    asyncio.run(_follow(source(settings, endpoint, server_key, key), settings, once))
+    asyncio.run(_follow(source(settings, at), settings, once))
     return DONE
 
 

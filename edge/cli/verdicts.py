@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from edge import json_text
-from edge.cli.following import Source, source, source_options
+from edge.cli.following import Options, Source, source, source_options
 from edge.cli.main import DONE, WRONG_USE
 from edge.cli.options import Settings, common
 from edge.cli.output import say, say_json, say_table, tell
@@ -22,26 +22,21 @@ MOST = 10_000  # verdicts of one answer
 
 @click.command(
     "verdicts",
-    epilog="\b\nExamples:\n  lanepulse verdicts --last 5 --root lane/\n  lanepulse verdicts --follow --json",
+    epilog="\b\nExamples:\n  lanepulse verdicts --last 5 --root lane/\n  lanepulse verdicts --follow --since 0 --json",
 )
 @click.option("--follow", is_flag=True, help="Print verdicts as they are announced, until Ctrl-C.")
 @click.option("--last", type=click.IntRange(1, MOST), default=20, show_default=True, help="So many of the record.")
 @click.option("--count", type=click.IntRange(1), help="With --follow: stop after so many.")
+@click.option("--since", type=click.IntRange(0), help="With --follow: first those of the record after this row.")
 @source_options
 @common
-def command(
-    settings: Settings,
-    follow: bool,
-    last: int,
-    count: int | None,
-    endpoint: str | None,
-    server_key: Path | None,
-    key: Path | None,
-) -> int:
+def command(settings: Settings, follow: bool, last: int, count: int | None, since: int | None, at: Options) -> int:
     """Verdicts of this lane. With --json each is one line, as published. Exit 3 when the lane falls silent."""
     if follow:
-        asyncio.run(_follow(source(settings, endpoint, server_key, key), settings.json, count))
+        asyncio.run(_follow(source(settings, at), settings.json, count, since))
         return DONE
+    if count is not None or since is not None:
+        raise click.UsageError("--count and --since go with --follow; --last says how many of the record")
     path = settings.places().journal
     try:
         verdicts = _recorded(path, last)
@@ -74,13 +69,13 @@ def _recorded(path: Path, last: int) -> list[Any]:
         return [json_text.read(body) for (body,) in found.fetchall()][::-1]
 
 
-async def _follow(lane: Source, as_json: bool, count: int | None) -> None:
-    newest = printed = 0
-    async with aclosing(lane.messages()) as messages:
+async def _follow(lane: Source, as_json: bool, count: int | None, since: int | None) -> None:
+    newest, printed = since or 0, 0
+    async with aclosing(lane.messages(since)) as messages:
         async for message in messages:
             sequence = message.header.sequence
             if message.header.kind == "status":
-                if newest and sequence > newest:
+                if since is None and newest and sequence > newest:
                     tell(f"verdicts up to row {sequence} were missed; they are in the record: lanepulse verdicts")
                     newest = sequence
                 continue

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from edge.cli.main import run
 from edge.journal.journal import Journal, Row
 from edge.places import Places
 from edge.publish.publisher import Publisher
+from edge.publish.replay import Replay
 from fusion.verdict import Verdict
 
 PASSAGE = "01JQ0F7Y3W8V5R2M9K4T6B1N0D"
@@ -64,34 +65,33 @@ def recorded(root: Path, count: int = 3) -> list[Row]:
 
 
 @contextmanager
-def announced(root: Path, rows: list[Row]) -> Iterator[str]:
-    """A real publisher on a thread of its own, with the newest row as the last; the answer is its endpoint."""
-    places, ready, found = Places.under(root), threading.Event(), []
+def announced(root: Path, rows: list[Row]) -> Iterator[list[str]]:
+    """A real publisher and its replay on a thread of their own; the answer is how a command finds them."""
+    places, ready = Places.under(root), threading.Event()
+    found: list[str] = []
     loop, done = asyncio.new_event_loop(), asyncio.Event()
 
     async def main() -> None:
-        publisher = Publisher(
-            "calais",
-            "3",
-            keys.load_curve(places.curve),
-            places.allowed,
-            boot_id="b",
-            status=lambda: {"passage": {"passage_id": PASSAGE}},
-            last=rows[-1],
-        )
-        found.append(publisher.bind("tcp://127.0.0.1:0"))
-        running = asyncio.create_task(publisher.run())
-        ready.set()
-        await done.wait()
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        publisher.close()
+        with Journal.open(places.journal, None, boot_id="b") as journal:
+            own, state = keys.load_curve(places.curve), {"passage": {"passage_id": PASSAGE}}
+            publisher = Publisher("calais", "3", own, places.allowed, boot_id="b", status=lambda: state, last=rows[-1])
+            replay = Replay(publisher, journal)
+            found.extend(["--endpoint", publisher.bind("tcp://127.0.0.1:0")])
+            found.extend(["--replay-endpoint", replay.bind("tcp://127.0.0.1:0")])
+            running = asyncio.gather(publisher.run(), replay.run(), return_exceptions=True)
+            ready.set()
+            await done.wait()
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+            replay.close()
+            publisher.close()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
     thread.start()
     try:
         assert ready.wait(20)
-        yield found[0]
+        yield found
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join()
@@ -125,17 +125,26 @@ def test_no_record_is_exit_2(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
 def test_follow_prints_what_is_announced_as_it_was_published(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = recorded(tmp_path)
     capfd.readouterr()
-    with announced(tmp_path, rows) as endpoint:
-        code = run(["verdicts", "--follow", "--count", "1", "--json", "--endpoint", endpoint, *lane(tmp_path)])
+    with announced(tmp_path, rows) as at:
+        code = run(["verdicts", "--follow", "--count", "1", "--json", *at, *lane(tmp_path)])
     assert code == 0
     assert capfd.readouterr().out.splitlines() == [rows[-1].body]
+
+
+def test_whoever_was_away_gets_all_since_then_each_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = recorded(tmp_path)
+    capfd.readouterr()
+    with announced(tmp_path, rows) as at:
+        options = ["--since", str(rows[0].sequence), "--count", "2", "--json", *at, *lane(tmp_path)]
+        assert run(["verdicts", "--follow", *options]) == 0
+    assert capfd.readouterr().out.splitlines() == [row.body for row in rows[1:]]
 
 
 def test_the_prompt_of_the_vehicle_that_is_there_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = recorded(tmp_path)
     capfd.readouterr()
-    with announced(tmp_path, rows) as endpoint:
-        assert run(["prompt", "--once", "--endpoint", endpoint, *lane(tmp_path)]) == 0
+    with announced(tmp_path, rows) as at:
+        assert run(["prompt", "--once", *at, *lane(tmp_path)]) == 0
     assert capfd.readouterr().out.splitlines()[-1].startswith("▲  Search this vehicle: rear | Heartbeat-like")
 
 
@@ -147,7 +156,7 @@ def test_a_listener_without_keys_is_told_how_to_make_them(tmp_path: Path, capfd:
 def test_a_key_that_is_not_allowed_is_exit_3(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = recorded(tmp_path)
     keys.new_curve(tmp_path / "stranger.key")
-    with announced(tmp_path, rows) as endpoint:
-        options = ["--endpoint", endpoint, "--key", str(tmp_path / "stranger.key"), *lane(tmp_path)]
+    with announced(tmp_path, rows) as at:
+        options = [*at, "--key", str(tmp_path / "stranger.key"), *lane(tmp_path)]
         assert run(["verdicts", "--follow", *options]) == 3
     assert "refuses our key" in capfd.readouterr().err
