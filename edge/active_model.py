@@ -35,7 +35,7 @@ def load(path: Path | None) -> ActiveModel:
     except ManifestRefused as refusal:
         raise ModelRefused(f"{file.with_suffix('.json')}: {refusal}") from None
     classifier = Classifier(_bytes(file, MODEL_BYTES_MOST), manifest.contract())
-    model = Model(classifier, manifest.thresholds, manifest.trained_on)
+    model = Model(classifier, manifest.thresholds, manifest.looks_s, manifest.trained_on)
     return ActiveModel(model, manifest.name, classifier.sha256, manifest.looks_s)
 
 

@@ -40,7 +40,7 @@ class Occasion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A moment at which a passage is judged. ``index`` is the look of the policy whose calibration applies."""
+    """A moment at which a passage is judged. ``index`` is that of the policy's look that was reached by then."""
 
     index: int
     until_utc_ns: int
@@ -59,7 +59,12 @@ class Model:
 
     classifier: Classifier
     bounds: Bounds
+    looks_s: tuple[float, ...]
     trained_on: Literal["simulated", "mixed", "recorded"]
+
+    def look_at(self, at_s: float) -> int:
+        """The model's own look whose calibration serves at ``at_s``: the last that is not later, or the first."""
+        return max((i for i, taught_s in enumerate(self.looks_s) if taught_s <= at_s), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ def _weigh(
         return evidence, {}, ()
     try:
         context = context_values(passage, look.until_utc_ns)
-        given = model.classifier.judge(evidence, context, look.index, policy.prior_log10_odds)
+        given = model.classifier.judge(evidence, context, _taught(model, look, policy), policy.prior_log10_odds)
     except NoNumber as failure:
         silenced = tuple(
             silent(part.modality, State.FAULTY, str(failure)) if part.state is State.MEASURED else part
@@ -131,6 +136,10 @@ def _weigh(
         return silenced, {}, (Reason(code="model.no_number", text=str(failure)),)
     by_name = dict(zip(MODALITIES, given.log10_lr, strict=True))
     return evidence, {name: by_name[name] for name in spoke}, ()
+
+
+def _taught(model: Model, look: Look, policy: Policy) -> int:
+    return model.look_at(policy.looks_s[min(look.index, len(policy.looks_s) - 1)])
 
 
 def _decide(
@@ -144,7 +153,7 @@ def _decide(
         text = "The appliance was restarted while this vehicle was measured"
         return Decision(Level.RECHECK, True, (Reason(code="restarted", text=text),))
     spoke = [name for name in MODALITIES if name in ratios]
-    thresholds = model.bounds(spoke, look.index, policy.alpha, policy.delta, policy.pfa)
+    thresholds = model.bounds(spoke, _taught(model, look, policy), policy.alpha, policy.delta, policy.pfa)
     if policy.search_log10_lr is not None:
         thresholds = Thresholds(thresholds.no_search_log10_lr, policy.search_log10_lr)
     ends = look.occasion in (Occasion.END, Occasion.STOPPED)

@@ -44,7 +44,7 @@ class Says:
 
 def model(log10_lr: Mapping[str, float] | NoNumber) -> Model:
     bounds = Thresholds(no_search_log10_lr=-0.8, search_log10_lr=1.2)
-    return Model(cast(Classifier, Says(log10_lr)), lambda *_: bounds, "simulated")
+    return Model(cast(Classifier, Says(log10_lr)), lambda *_: bounds, Policy().looks_s, "simulated")
 
 
 def shaken(seconds: float = 20.0) -> Passage:
@@ -141,3 +141,10 @@ def test_the_last_look_ends_a_passage_and_an_earlier_one_goes_on() -> None:
 def test_the_same_passage_gives_the_same_bytes() -> None:
     first, second = (judge(shaken(), at(15), model({"vibration": 0.3}), Policy(), ISSUE) for _ in range(2))
     assert first.document() == second.document()
+
+
+def test_a_policy_with_other_looks_than_the_model_was_taught_uses_the_last_taught_one() -> None:
+    found = model({})
+    assert [found.look_at(at_s) for at_s in (1.0, 5.0, 12.0, 44.0, 600.0)] == [0, 0, 1, 3, 4]
+    other = Policy(looks_s=(3.0, 60.0, 90.0, 120.0, 150.0, 180.0, 240.0))
+    assert judge(shaken(), at(15, index=6), found, other, ISSUE).final
