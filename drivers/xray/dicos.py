@@ -146,11 +146,7 @@ class _Inbox:
         came_ns = self._monotonic_ns.pop(stored.path.name, None)
         now_ns = self._around.monotonic_ns() if came_ns is None else came_ns
         arrived = Stamp(stored.arrived_utc_ns, stored.arrived_utc_ns, now_ns, self._around.clock())
-        others = self.spool.others_before(stored)
-        flags = (
-            [f"SOPInstanceUID (0008,0018) came before with other content ({others[-1].path.name})"] if others else []
-        )
-        return judge.read(stored.path, arrived, flags)
+        return judge.read(stored.path, arrived, self.spool.flags(stored))
 
 
 @asynccontextmanager

@@ -254,8 +254,9 @@ class Server(ThreadedAssociationServer):
     def __init__(self, *arguments: Any, terms: Terms, spool: Spool, say: Callable[[str], None], **options: Any) -> None:
         self.terms, self.spool, self.say = terms, spool, say
         self._addresses = {sender.address for sender in terms.senders}
-        self._shaking = 0
-        self._count = threading.Lock()
+        self._shaking: set[Any] = set()  # sockets before their association
+        self._lock = threading.Lock()
+        self._closed = False
         super().__init__(*arguments, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -269,33 +270,44 @@ class Server(ThreadedAssociationServer):
         if client_address[0] not in self._addresses:
             self.say("refused: a connection from an address that is not on the allow-list")
             return False
-        with self._count:
-            if self._shaking + len(self.active_associations) >= self.terms.max_associations + CONNECTIONS_BEYOND:
+        with self._lock:
+            if len(self._shaking) + len(self.active_associations) >= self.terms.max_associations + CONNECTIONS_BEYOND:
                 self.say("refused: too many connections")
                 return False
-            self._shaking += 1
+            self._shaking.add(request)
         return True
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """In the connection's own thread: the handshake, then the association."""
         try:
             if self.ssl_context is not None:
-                request = self.ssl_context.wrap_socket(request, server_side=True)
+                plain = request
+                request = self.ssl_context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+                with self._lock:
+                    self._shaking ^= {plain, request}
+                request.do_handshake()
             super().finish_request(request, client_address)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             what = error.reason if isinstance(error, ssl.SSLError) else type(error).__name__
             self.say(f"refused: no TLS handshake ({what})" if self.ssl_context else "refused: the connection broke")
             self.shutdown_request(request)
         finally:
-            with self._count:
-                self._shaking -= 1
+            with self._lock:
+                self._shaking.discard(request)
 
     def close(self) -> None:
-        """Stop, cut every peer, wait for their threads; returns when nothing of it runs any more."""
+        """Stop, cut every peer, wait for their threads; what comes after this is not ours."""
+        if self._closed:
+            return
+        self._closed = True
         self.shutdown()
+        with self._lock:
+            for request in self._shaking:
+                self.shutdown_request(request)
         for assoc in self.active_associations:
             if isinstance(assoc.dul.socket, _Wire):
                 assoc.dul.socket.cut()
+            assoc.dul.to_user_queue.put(cast(Any, None))  # wakes one that waits for its association request
             assoc.kill()
             assoc.join(timeout=5)
 

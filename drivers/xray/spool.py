@@ -17,6 +17,7 @@ from typing import Self
 
 DIGEST_CHARS = 32  # 128 bits: nobody makes two objects meet by chance
 SUFFIX = ".dcs"
+NO_INSTANCE = hashlib.sha256(b"").hexdigest()[:DIGEST_CHARS]  # of an object whose UID cannot be read
 
 
 class SpoolFull(OSError):
@@ -89,6 +90,13 @@ class Spool:
         with self._lock:
             same = [one for one in self._seen.values() if one.instance == stored.instance]
         return [one for one in same if one.path.name < stored.path.name and one.content != stored.content]
+
+    def flags(self, stored: Stored) -> list[str]:
+        """What the store knows against an object, in words."""
+        others = self.others_before(stored)
+        if not others or stored.instance == NO_INSTANCE:
+            return []
+        return [f"SOPInstanceUID (0008,0018) came before with other content ({others[-1].path.name}): both are kept"]
 
     def incoming(self) -> Path:
         """A path for an object that is still being written."""
