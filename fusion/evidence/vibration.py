@@ -201,11 +201,22 @@ def _tapered(counts: Floats, valid: Flags, rate_hz: float) -> tuple[Floats, Flag
 
     A step at the ends would spread the sea's slow motion over the heart band.
     """
-    t = np.arange(len(counts), dtype=np.float64)
-    line = np.polynomial.polynomial.polyfit(t[valid], counts[valid], 1)
-    fade = np.minimum(1.0, np.minimum(t + 0.5, len(t) - t - 0.5) / (TAPER_S * rate_hz))
-    filled = np.where(valid, counts - line[0] - line[1] * t, 0.0) * np.sin(0.5 * np.pi * fade) ** 2
-    return filled, valid & (fade >= 1.0)
+    n, whole = len(counts), bool(valid.all())
+    t = np.arange(n, dtype=np.float64) - (n - 1) / 2
+    at, known = (t, counts) if whole else (t[valid], counts[valid])
+    middle, level = float(np.mean(at)), float(np.mean(known))
+    run = at - middle
+    slope = float(run @ known) / float(run @ run)
+    filled = counts - (level + slope * (t - middle))
+    if not whole:
+        filled[~valid] = 0.0
+    edge = min(n // 2, int(np.ceil(TAPER_S * rate_hz - 0.5)))
+    fade = np.sin(0.5 * np.pi * (np.arange(edge) + 0.5) / (TAPER_S * rate_hz)) ** 2
+    filled[:edge] *= fade
+    filled[n - edge :] *= fade[::-1]
+    kept = valid.copy()
+    kept[:edge] = kept[n - edge :] = False
+    return filled, kept
 
 
 def _broken(counts: Floats) -> str | None:
@@ -255,16 +266,17 @@ def _on_grid(velocity: NDArray[np.complex128], hz: Floats, n: int, seconds: floa
     return np.asarray(scipy.fft.irfft(kept, points) * (points / n), np.float64)
 
 
-def _band(wave: Floats, low: float, high: float) -> Floats:
-    spectrum = scipy.fft.rfft(wave)
-    hz = scipy.fft.rfftfreq(len(wave), 1 / GRID_HZ)
-    return np.asarray(scipy.fft.irfft(spectrum * ((hz >= low) & (hz <= high)), len(wave)), np.float64)
+def _band(waves: Floats, low: float, high: float) -> Floats:
+    """The band alone, along the last axis."""
+    spectrum = scipy.fft.rfft(waves)
+    hz = scipy.fft.rfftfreq(waves.shape[-1], 1 / GRID_HZ)
+    return np.asarray(scipy.fft.irfft(spectrum * ((hz >= low) & (hz <= high)), waves.shape[-1]), np.float64)
 
 
 def _measured(
     passage: Passage, until_utc_ns: int, body: list[_Sensor], ground: list[_Sensor], faults: list[str]
 ) -> Evidence:
-    heart_ground = [_band(g.wave, *HEART_BAND_HZ) for g in ground]
+    heart_ground = _band(np.stack([g.wave for g in ground]), *HEART_BAND_HZ)
     heard = np.logical_and.reduce([g.valid for g in ground])
     keep, ground_rms = _quiet(heart_ground, heard)
     if ground_rms > LOUD_GROUND_M_S:
@@ -273,7 +285,7 @@ def _measured(
     keep = keep & np.logical_and.reduce([b.valid for b in body])
     if keep.sum() < LEAST_S * GRID_HZ:
         return _too_little(float(keep.sum() / GRID_HZ))
-    cancelled = [_cancel(b, ground, keep) for b in body]
+    cancelled = _cancel(body, ground, keep)
     features = _features(passage, until_utc_ns, cancelled, keep, ground_rms)
     total = len(body) + len(ground) + len(faults)
     sensors = (len(body) + len(ground)) / total
@@ -282,11 +294,11 @@ def _measured(
     return Evidence(VIBRATION, State.MEASURED, "; ".join(faults)[:200] or None, where, quality, features)
 
 
-def _quiet(ground: list[Floats], valid: Flags) -> tuple[Flags, float]:
-    """Grid points outside passing vehicles, and the ground's rms there, m/s."""
-    power = np.mean([g**2 for g in ground], axis=0)
+def _quiet(ground: Floats, valid: Flags) -> tuple[Flags, float]:
+    """Grid points outside passing vehicles, and the ground's rms there, m/s; ``ground`` is (sensors, n)."""
+    power = np.mean(ground**2, axis=0)
     size = int(GRID_HZ)
-    whole = np.array([np.mean(power[i : i + size]) for i in range(0, len(power) - size + 1, size)])
+    whole = np.mean(power[: len(power) // size * size].reshape(-1, size), axis=1)
     usual = float(np.median(whole))
     keep = valid.copy()
     for index in np.flatnonzero(whole > BURST_RATIO**2 * usual).tolist():
@@ -295,17 +307,23 @@ def _quiet(ground: list[Floats], valid: Flags) -> tuple[Flags, float]:
     return keep, float(np.sqrt(np.mean(kept)))
 
 
-def _cancel(body: _Sensor, ground: list[_Sensor], keep: Flags) -> _Body:
-    """Least-squares filter from the ground sensors: ``min |b - sum_jk h_jk g_j[t - k]|^2 + ridge |h|^2``."""
+def _cancel(body: list[_Sensor], ground: list[_Sensor], keep: Flags) -> list[_Body]:
+    """Least-squares filter from the ground sensors: ``min |b - sum_jk h_jk g_j[t - k]|^2 + ridge |h|^2``.
+
+    All body sensors share the normal equations; only the right-hand side is their own.
+    """
+    n = len(keep)
     taps = min(TAPS_MOST, max(1, int(np.count_nonzero(keep)) // (ROWS_PER_TAP * len(ground))))
-    lags = range(-(taps // 4), taps - taps // 4)  # some ahead: the ground sensor may stand behind the wheel
-    design = np.stack([np.roll(g.wave, lag) for g in ground for lag in lags], axis=1)
+    ahead = taps // 4  # some ahead: the ground sensor may stand behind the wheel
+    circle = [np.concatenate((g.wave[n - (taps - 1 - ahead) :], g.wave, g.wave[:ahead])) for g in ground]
+    design = np.concatenate([np.lib.stride_tricks.sliding_window_view(c, taps) for c in circle], axis=1)
     rows = design[keep]
     normal = rows.T @ rows
     normal[np.diag_indices_from(normal)] += RIDGE * max(float(np.trace(normal)) / len(normal), 1e-300)
-    explained = design @ np.linalg.solve(normal, rows.T @ body.wave[keep])
-    residual = _band(body.wave - explained, *HEART_BAND_HZ)
-    return _Body(body.name, residual, _rms(_band(explained, *HEART_BAND_HZ)[keep]), body.wide_rms)
+    waves = np.stack([b.wave for b in body])
+    explained = (design @ np.linalg.solve(normal, rows.T @ waves[:, keep].T)).T
+    explained_heart, residual = _band(explained, *HEART_BAND_HZ), _band(waves - explained, *HEART_BAND_HZ)
+    return [_Body(b.name, residual[i], _rms(explained_heart[i][keep]), b.wide_rms) for i, b in enumerate(body)]
 
 
 def _rms(wave: Floats) -> float:
@@ -325,7 +343,7 @@ def _features(
     wind = (wind_at_vehicle_m_s(passage, until_utc_ns) or 0.0) / 2.0
     blown = WIND_FLOOR_M_S * wind**3.5 * 15_000.0 / max(mass, 1_000.0)
     background = float(np.sqrt((COHERENCE_LOSS * explained) ** 2 + blown**2 + UNCOUPLED_M_S**2))
-    envelopes = np.stack([_envelope(b.residual, keep) for b in body])
+    envelopes = _envelopes(np.stack([b.residual for b in body]), keep)
     rhythm, beat_hz = _rhythm(np.mean(envelopes, axis=0))
     return {
         "energy_log": _log(residual / background),
@@ -344,16 +362,19 @@ def _log(ratio: float) -> float:
     return log10(min(1e6, max(1e-6, ratio)))
 
 
-def _envelope(wave: Floats, keep: Flags) -> Floats:
-    """Amplitude of the analytic signal over its mean, less 1, 0 where left out; clipped so that a thump is no beat."""
-    n = len(wave)
-    spectrum = scipy.fft.fft(wave)
-    spectrum[n // 2 + 1 :] = 0.0
-    spectrum[1 : (n + 1) // 2] *= 2.0
+def _envelopes(waves: Floats, keep: Flags) -> Floats:
+    """Amplitude of the analytic signals (sensors, n) over their means, less 1, 0 where left out; capped, as a thump is
+    no beat.
+    """
+    n = waves.shape[-1]
+    spectrum = np.zeros(waves.shape, np.complex128)
+    half = scipy.fft.rfft(waves)
+    half[:, 1 : (n + 1) // 2] *= 2.0
+    spectrum[:, : half.shape[-1]] = half
     amplitude = np.abs(scipy.fft.ifft(spectrum))
-    mean = float(np.mean(amplitude[keep])) or 1e-300
+    mean = np.maximum(np.mean(amplitude[:, keep], axis=1, keepdims=True), 1e-300)
     capped = np.minimum(amplitude / mean, 3.0)  # assumed
-    return np.asarray(np.where(keep, capped - np.mean(capped[keep]), 0.0), np.float64)
+    return np.asarray(np.where(keep, capped - np.mean(capped[:, keep], axis=1, keepdims=True), 0.0), np.float64)
 
 
 def _rhythm(envelope: Floats) -> tuple[float, float]:
@@ -381,10 +402,11 @@ def _agreement(envelopes: Floats) -> float:
 
 def _half_seconds(body: list[_Body], keep: Flags) -> Floats:
     """Mean power of the residuals over all body sensors, (m/s)^2, for each half second that was kept whole."""
-    power = np.mean([b.residual**2 for b in body], axis=0)
+    power = np.mean(np.stack([b.residual for b in body]) ** 2, axis=0)
     size = int(GRID_HZ / 2)
-    starts = [i for i in range(0, len(power) - size + 1, size) if keep[i : i + size].all()]
-    return np.array([np.mean(power[i : i + size]) for i in starts] or [np.mean(power[keep])])
+    end = len(power) // size * size
+    halves = np.mean(power[:end].reshape(-1, size), axis=1)[keep[:end].reshape(-1, size).all(axis=1)]
+    return halves if len(halves) else np.array([np.mean(power[keep])])
 
 
 def _where(body: list[_Body], keep: Flags, passage: Passage) -> str | None:
