@@ -23,13 +23,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from drivers.driver import DriverFault, Expected, Identity, Surroundings
 from drivers.reading import Modality, Stamp, VibrationBlock
+from drivers.vibration.counts import CountWatch
 
 MODALITY = Modality.VIBRATION
 PACKET_SAMPLES = {100: 25, 50: 50}  # maker's DATACAST manual, by rate in Hz
 LONGEST_BYTES = 2048  # assumed: 50 samples of 11 characters are 700
 MOST_SAMPLES = 128  # assumed: over twice the longest packet
 FULL_SCALE = 2**23 - 1  # 24-bit converter
-STUCK_S = 2.0  # assumed: a live 24-bit channel never repeats one count for so long
 MAILBOX = 256  # datagrams; 16 s of a 4-channel unit
 OTHERS_KEPT = 16  # assumed: no unit has more channels
 STRANGERS_KEPT = 8  # datagrams of others whose bytes are kept; a flood of them must not fill the disk
@@ -96,7 +96,7 @@ class Continuity:
         self._rate_hz = rate_hz
         self._last: Packet | None = None
         self._spacing_ns = 0
-        self._same_samples = 0
+        self._counts = CountWatch(FULL_SCALE, rate_hz)
         self.heard_ns = 0
         self.sequence = -1
 
@@ -106,7 +106,7 @@ class Continuity:
         if last is not None and last.time_utc_ns == packet.time_utc_ns and np.array_equal(last.samples, packet.samples):
             return None
         self.sequence += 1
-        words = [self._time(last, packet) if last is not None else "", self._counts(last, packet)]
+        words = [self._time(last, packet) if last is not None else "", self._counts.judge(packet.samples)]
         return "; ".join(word for word in words if word)
 
     def _time(self, last: Packet, packet: Packet) -> str:
@@ -121,18 +121,6 @@ class Continuity:
             return f"its times say {rate_hz:.1f} Hz, rate_hz says {self._rate_hz}: correct it"
         word = "gap" if gap_ns > 0 else "overlap or a clock set back"
         return f"{word} of {abs(gap_ns) / 1e9:.3f} s"
-
-    def _counts(self, last: Packet | None, packet: Packet) -> str:
-        value = packet.samples[0]
-        if np.ptp(packet.samples) or (last is not None and last.samples[-1] != value):
-            self._same_samples = 0
-        self._same_samples += len(packet.samples)
-        full = int(np.count_nonzero(np.abs(packet.samples) >= FULL_SCALE))
-        if full:
-            return f"saturated: {full} of {len(packet.samples)} samples at full scale"
-        if self._same_samples > STUCK_S * self._rate_hz:
-            return f"stuck at {value:.0f} counts for over {STUCK_S:g} s"
-        return ""
 
 
 class Shake:
