@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -100,3 +102,21 @@ def emulated(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Device
 def first() -> Callable[..., Any]:
     """``await first(3, driver, config, around)``: that many readings."""
     return _first
+
+
+@pytest.fixture
+def null_modem(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """Two ends of a serial cable."""
+    if not (program := shutil.which("socat")):
+        pytest.skip("socat is not installed")
+    ends = str(tmp_path / "ours"), str(tmp_path / "theirs")
+    cable = subprocess.Popen(
+        [program, "-d", "-d", *(f"pty,raw,echo=0,link={end}" for end in ends)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert cable.stderr is not None
+        assert any("starting data transfer" in line for line in cable.stderr)
+        yield ends
+    finally:
+        cable.kill()
+        cable.communicate()

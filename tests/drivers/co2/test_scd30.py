@@ -9,8 +9,10 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+import serial
 from hypothesis import given
 from hypothesis import strategies as st
+from modbus_tk import defines, modbus_rtu
 from pymodbus.framer.rtu import FramerRTU
 
 from drivers.co2 import scd30
@@ -153,3 +155,24 @@ def test_what_is_set_already_is_not_written_again(world: Any, emulated: Any) -> 
             assert written == [scd30.SELF_CALIBRATION, scd30.START, scd30.START]
 
     asyncio.run(run())
+
+
+def test_a_slave_by_other_hands_is_told_not_to_calibrate_itself_and_read(
+    world: Any, first: Any, null_modem: tuple[str, str]
+) -> None:
+    ours, theirs = null_modem
+    server = modbus_rtu.RtuServer(serial.Serial(theirs, 19200))
+    server.start()
+    try:
+        slave = server.add_slave(scd30.UNIT)
+        for register, value in {0x25: 2, 0x27: 1, 0x36: 0, 0x3A: 1}.items():
+            slave.add_block(hex(register), defines.HOLDING_REGISTERS, register, 1)
+            slave.set_values(hex(register), register, [value])
+        slave.add_block("values", defines.HOLDING_REGISTERS, 0x28, 6)
+        slave.set_values("values", 0x28, list(words(612.5, 21.5, 40.25)))
+        (sample,) = asyncio.run(first(1, scd30, configured(ours, pressure_hpa=985), world.around()))
+        assert slave.get_values("0x3a", 0x3A, 1) == (0,)
+        assert slave.get_values("0x36", 0x36, 1) == (985,)
+    finally:
+        server.stop()
+    assert (sample.co2_ppm, sample.temperature_c, sample.humidity_pct) == (612.5, 21.5, 40.25)

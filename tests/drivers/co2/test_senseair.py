@@ -7,8 +7,10 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+import serial
 from hypothesis import given
 from hypothesis import strategies as st
+from modbus_tk import defines, modbus_rtu
 from pymodbus.framer.rtu import FramerRTU
 
 from drivers.co2 import senseair
@@ -150,3 +152,24 @@ def test_a_mute_sensor_is_a_timeout_with_a_cause(world: Any, emulated: Any, firs
                 await first(2, senseair, configured(sensor.place, unit=7, silence_s=0.5), world.around())
 
     asyncio.run(run())
+
+
+def test_a_slave_by_other_hands_is_read_and_told_not_to_correct_itself(
+    world: Any, first: Any, null_modem: tuple[str, str]
+) -> None:
+    ours, theirs = null_modem
+    server = modbus_rtu.RtuServer(serial.Serial(theirs, 9600))
+    server.start()
+    try:
+        slave = server.add_slave(0x68)
+        slave.add_block("values", defines.READ_INPUT_REGISTERS, 0, 4)
+        slave.set_values("values", 0, [0, 0, 0, 612])
+        slave.add_block("abc", defines.HOLDING_REGISTERS, 0x1F, 1)
+        slave.set_values("abc", 0x1F, [180])
+        config = configured(ours, unit=0x68, poll_s=0.2)
+        asyncio.run(senseair.switch_off_self_correction("co2-2", config, world.around()))
+        assert slave.get_values("abc", 0x1F, 1) == (0,)
+        samples = asyncio.run(first(2, senseair, config, world.around()))
+    finally:
+        server.stop()
+    assert [(sample.co2_ppm, sample.status) for sample in samples] == [(612.0, "ok")] * 2
