@@ -1,7 +1,9 @@
 """What an ONNX file needs, read from its bytes before any runtime sees them (protobuf wire format, onnx.proto3).
 
-Only four questions are asked: which IR version, which operator sets, which operator domains, and whether any tensor
-lies outside the file. Everything else is stepped over. The daemon carries no ``onnx`` package.
+Only five questions are asked: which IR version, which operator sets, which operator domains, whether any tensor lies
+outside the file, and whether an operator is one that no model of ours may have: what runs a graph inside the graph may
+never end, and what draws random numbers never gives the same verdict twice. Everything else is stepped over. The daemon
+carries no ``onnx`` package.
 """
 
 from __future__ import annotations
@@ -17,6 +19,14 @@ _INSIDE: dict[str, dict[int, str]] = {
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
+}
+# By what is wrong with it. Control flow: the operators of the standard set that hold a graph.
+_NEVER = {
+    **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), "is control flow, which may never end"),
+    **dict.fromkeys(
+        ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"),
+        "is random: no verdict could be given again",
+    ),
 }
 _DEEPEST = 32  # assumed: graphs inside graphs inside ... ; ours are one deep
 
@@ -35,7 +45,7 @@ def needs(model: bytes) -> Needs:
     """Read what a model needs.
 
     Raises:
-        ValueError: the bytes are no ONNX model, or are cut short.
+        ValueError: the bytes are no ONNX model, or are cut short, or it has an operator that no model of ours may have.
     """
     ir_version, opsets, domains, external = 0, dict[str, int](), set[str](), False
     for message, number, value in _walk("model", memoryview(model), 0):
@@ -44,6 +54,11 @@ def needs(model: bytes) -> Needs:
         elif message == "opset" and number == 0 and isinstance(value, memoryview):
             domain, version = _opset(value)
             opsets[domain] = version
+        elif message == "model" and number == 25:
+            raise ValueError("it defines functions of its own; a model of ours has standard operators only")
+        elif message == "node" and number == 4 and isinstance(value, memoryview):
+            if (why := _NEVER.get(_text(value))) is not None:
+                raise ValueError(f"its operator {_text(value)} {why}; build the model without it")
         elif message == "node" and number == 7 and isinstance(value, memoryview):
             domains.add(_text(value))
         elif message == "tensor" and (number == 13 or (number == 14 and value == 1)):
