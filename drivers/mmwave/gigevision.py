@@ -11,9 +11,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 
 from drivers.driver import DriverFault, Expected, Identity, Surroundings, WrongDevice
 from drivers.mmwave.radiometry import Scale, Watch, kelvin
@@ -46,7 +46,7 @@ class Config(Scale):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     driver: Literal["mmwave.gigevision"]
-    address: IPv4Address
+    address: str = Field(description="IPv4 address of the imager")
     port: int = Field(gvcp.PORT, ge=1, le=65535)
     serial: str | None = Field(None, max_length=16, description="Refuse an imager with another serial number")
     pixel_format: Literal["Mono8", "Mono12Packed", "Mono16"] = "Mono16"
@@ -56,9 +56,14 @@ class Config(Scale):
     packet_delay_ticks: int | None = Field(None, ge=0, le=0xFFFFFFFF, description="Pause between stream packets")
     period_s: float = Field(0.1, gt=0, le=60, description="Time from frame to frame")
     silence_s: float = Field(3.0, gt=0, le=600, description="Longest time without a whole frame")
-    registers: dict[Feature, int] = Field(
+    registers: dict[Feature, Annotated[int, Field(ge=0, le=0xFFFFFFFC, multiple_of=4)]] = Field(
         {}, description="Addresses of features that the imager's XML does not give plainly"
     )
+
+    @field_validator("address")
+    @classmethod
+    def _is_ipv4(cls, address: str) -> str:
+        return str(IPv4Address(address))
 
     @property
     def geometry(self) -> Geometry:
@@ -78,7 +83,7 @@ async def probe(name: str, config: Config, around: Surroundings) -> Identity:
         WrongDevice: another serial number than the configured one.
         DriverFault, TimeoutError, OSError: as the wire says.
     """
-    async with gvcp.GvcpControl(str(config.address), config.port) as control:
+    async with gvcp.GvcpControl(config.address, config.port) as control:
         found = await control.discover()
     if config.serial is not None and found.serial != config.serial:
         raise WrongDevice(f"{name}: {config.address} has serial {found.serial!r}, not {config.serial!r}; check address")
@@ -165,7 +170,7 @@ async def _stream(
 
         receiver = GvspReceiver(
             control.host,
-            str(config.address),
+            config.address,
             assembler,
             config.geometry.frame_bytes,
             ask_again,
@@ -246,7 +251,7 @@ async def readings(name: str, config: Config, around: Surroundings) -> AsyncIter
     """
     session, loop = _Session(name, config, around, Watch(config)), asyncio.get_running_loop()
     async with (
-        gvcp.GvcpControl(str(config.address), config.port) as control,
+        gvcp.GvcpControl(config.address, config.port) as control,
         _stream(name, config, around, control) as (receiver, assembler),
     ):
         if receiver.shortage:

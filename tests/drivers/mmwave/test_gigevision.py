@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from viva_genicam.testing import FakeGigeCamera
 
 from drivers.driver import DriverFault, Refused, Surroundings, WrongDevice
@@ -25,6 +26,7 @@ from drivers.wire import gvcp
 from drivers.wire.gvsp import Assembler, Geometry, GvspReceiver, Tally
 
 COLUMNS, ROWS = 64, 32
+PATIENT = {"period_s": 2.0, "silence_s": 10.0}  # a busy machine is no lost packet
 
 
 class World:
@@ -83,7 +85,7 @@ def test_lost_packets_are_asked_for_again_leader_and_trailer_too() -> None:
     world, last = World(), -(-ROWS * COLUMNS * 2 // 1364) + 1
     lost = [(2, 1), (3, 0), (3, 2), (4, last), (5, last - 1)]
     with camera("127.0.7.2", drop_packets=lost):
-        frames = asyncio.run(first(6, configured("127.0.7.2"), world))
+        frames = asyncio.run(first(6, configured("127.0.7.2", **PATIENT), world))
     assert sorted(frame.block_id for frame in frames) == [1, 2, 3, 4, 5, 6]
     assert world.rejected == []
 
@@ -141,6 +143,21 @@ def test_another_serial_number_is_another_device() -> None:
 
     with camera("127.0.7.7"):
         asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "cause"),
+    [
+        ({"address": "imager.lane"}, "address"),
+        ({"registers": {"Width": 3}}, "multiple of 4"),
+        ({"bad_pixels": [[ROWS, 0]]}, r"\(32, 0\), outside 32 rows"),
+        ({"packet_size": 64}, "packet_size"),
+        ({"rows": 0}, "rows"),
+    ],
+)
+def test_a_wrong_configuration_says_which_field(wrong: dict[str, Any], cause: str) -> None:
+    with pytest.raises(ValidationError, match=cause):
+        configured(**{"address": "127.0.7.1", **wrong})
 
 
 def test_nobody_at_the_address_is_an_error_with_the_address() -> None:
@@ -218,7 +235,7 @@ def test_the_wire_may_shuffle_double_and_delay_packets() -> None:
     async def run() -> tuple[list[RadiometricFrame], World]:
         world = World()
         async with imager("127.0.7.21", reorder=True, duplicate=True, late=True, block_id=65534, lose_per_mille=20):
-            return await first(6, own("127.0.7.21"), world), world
+            return await first(6, own("127.0.7.21", **PATIENT), world), world
 
     frames, world = asyncio.run(run())
     assert {frame.block_id for frame in frames} == {65534, 65535, 1, 2, 3, 4}
@@ -229,7 +246,7 @@ def test_the_wire_may_shuffle_double_and_delay_packets() -> None:
 def test_sixty_four_bit_block_ids_are_read_and_asked_for_again() -> None:
     async def run() -> list[RadiometricFrame]:
         async with imager("127.0.7.22", extended=True, block_id=1 << 40, lose=[0, 2, 4]):
-            return await first(2, own("127.0.7.22"), World())
+            return await first(2, own("127.0.7.22", **PATIENT), World())
 
     assert sorted(frame.block_id for frame in asyncio.run(run())) == [1 << 40, (1 << 40) + 1]
 
