@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,3 +68,40 @@ def lane(tmp_path: Path) -> Iterator[Lane]:
     finally:
         running.process.kill()
         running.process.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Cable:
+    """The case's relay between a subscriber and one endpoint of a lane."""
+
+    def __init__(self, stack: ExitStack, script: Path, endpoint: str) -> None:
+        port = free_port()
+        self.endpoint = f"tcp://127.0.0.1:{port}"
+        command, pipe = [sys.executable, str(script), str(port), endpoint.removeprefix("tcp://")], subprocess.PIPE
+        self.relay = stack.enter_context(subprocess.Popen(command, stdout=pipe, stderr=subprocess.DEVNULL, text=True))
+        stack.callback(self.relay.kill)
+        assert self.relay.stdout is not None
+        assert self.relay.stdout.readline().startswith("pid ")
+
+    def pull(self) -> None:
+        self._flip("dropping")
+
+    def plug(self) -> None:
+        self._flip("forwarding")
+
+    def _flip(self, said: str) -> None:
+        assert self.relay.stdout is not None
+        self.relay.send_signal(signal.SIGUSR1)
+        assert self.relay.stdout.readline().strip() == said
+
+
+@pytest.fixture
+def cable_to(cases: Path) -> Iterator[Callable[[str], Cable]]:
+    """Lays a cable to an endpoint that can be pulled without either end being told."""
+    with ExitStack() as stack:
+        yield lambda endpoint: Cable(stack, cases / "54-zmq-half-open" / "blackhole.py", endpoint)

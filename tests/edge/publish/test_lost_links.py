@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ import pytest
 from edge.publish.subscriber import Unreachable, follow
 
 if TYPE_CHECKING:
-    from tests.edge.publish.conftest import Lane
+    from tests.edge.publish.conftest import Cable, Lane
 
 READER = Path(__file__).with_name("following_reader.py")
 BACK_WITHIN_S = 10.0  # docs/integrators.md: a handshake that was begun in the dark (3 s), a new try (2 s), and some
@@ -71,40 +70,9 @@ def test_a_lane_can_stop_while_a_reader_is_stopped(lane: Lane) -> None:
         assert lane.process.returncode == 0
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Cable:
-    """The case's relay between a subscriber and one endpoint of a lane."""
-
-    def __init__(self, stack: ExitStack, cases: Path, endpoint: str) -> None:
-        port = free_port()
-        target = endpoint.removeprefix("tcp://")
-        script = cases / "54-zmq-half-open" / "blackhole.py"
-        self.endpoint = f"tcp://127.0.0.1:{port}"
-        self.relay = stack.enter_context(running(str(script), str(port), target))
-        assert self.relay.stdout is not None
-        assert self.relay.stdout.readline().startswith("pid ")
-
-    def pull(self) -> None:
-        self._flip("dropping")
-
-    def plug(self) -> None:
-        self._flip("forwarding")
-
-    def _flip(self, said: str) -> None:
-        assert self.relay.stdout is not None
-        self.relay.send_signal(signal.SIGUSR1)
-        assert self.relay.stdout.readline().strip() == said
-
-
-def test_a_cable_that_was_pulled_for_a_while_costs_no_verdict(lane: Lane, cases: Path) -> None:
-    with ExitStack() as stack:
-        cables = [Cable(stack, cases, endpoint) for endpoint in (lane.endpoint, lane.replay_endpoint)]
-        behind = stack.enter_context(reader(lane, *(cable.endpoint for cable in cables)))
+def test_a_cable_that_was_pulled_for_a_while_costs_no_verdict(lane: Lane, cable_to: Callable[[str], Cable]) -> None:
+    cables = [cable_to(endpoint) for endpoint in (lane.endpoint, lane.replay_endpoint)]
+    with reader(lane, *(cable.endpoint for cable in cables)) as behind:
         assert [lane.judge("search")] == numbers(behind, 1)
         for cable in cables:
             cable.pull()
@@ -119,7 +87,7 @@ def test_a_cable_that_was_pulled_for_a_while_costs_no_verdict(lane: Lane, cases:
         assert time.monotonic() - began_s < BACK_WITHIN_S
 
 
-def test_a_follower_behind_a_pulled_cable_says_so_within_seconds(lane: Lane, cases: Path) -> None:
+def test_a_follower_behind_a_pulled_cable_says_so_within_seconds(lane: Lane, cable_to: Callable[[str], Cable]) -> None:
     async def scene(cable: Cable) -> float:
         stream = follow(cable.endpoint, lane.server_key, lane.client, "calais", "3", silence_s=3)
         async with aclosing(stream):
@@ -131,5 +99,4 @@ def test_a_follower_behind_a_pulled_cable_says_so_within_seconds(lane: Lane, cas
                     pass
             return time.monotonic() - began_s
 
-    with ExitStack() as stack:
-        assert asyncio.run(asyncio.wait_for(scene(Cable(stack, cases, lane.endpoint)), 20)) < 6
+    assert asyncio.run(asyncio.wait_for(scene(cable_to(lane.endpoint)), 20)) < 6

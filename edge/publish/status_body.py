@@ -1,0 +1,78 @@
+"""The lane's state as it is announced, for the schema that integrators get; made by `edge.status.document`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")  # a later minor version may say more
+
+
+class PassageInHand(_Body):
+    """The vehicle that is on the lane now."""
+
+    passage_id: str
+    measured_s: float
+    allowed_s: float = Field(description="by then a verdict is final")
+    level: Literal["no_search", "recheck", "search", "open_now"] | None = Field(description="of the newest verdict")
+    final: bool
+
+
+class JournalState(_Body):
+    """How far the record is, and whether it can be written."""
+
+    sequence: int = Field(ge=0, description="newest row of any kind")
+    recorded: bool = Field(description="false while the journal cannot be written")
+
+
+class ClockState(_Body):
+    """How well the lane knows the time."""
+
+    synchronised: bool
+    max_error_ns: int | None = Field(description="null where nobody can tell")
+
+
+class DeviceIdentity(_Body):
+    """Who answers at the device's address; empty where the device does not say."""
+
+    vendor: str
+    model: str
+    serial: str
+    firmware: str
+
+
+class DeviceState(_Body):
+    """One device: is it there, is it on time, does it believe itself."""
+
+    name: str
+    modality: Literal["vibration", "co2", "mmwave", "xray", "presence", "plate", "weather"]
+    there: bool
+    on_time: bool
+    believes_itself: bool
+    cause: str | None = Field(description="null while all three answers are yes")
+    restarts: int = Field(ge=0)
+    readings: int = Field(ge=0)
+    silent_s: float | None = Field(description="since the last reading; null before the first")
+    identity: DeviceIdentity | None
+    quarantined: dict[str, int] = Field(description="kind of damage -> how often since the start")
+
+
+class StatusBody(_Body):
+    """The lane at one moment, each second and for late joiners; silence for some seconds means that it is lost."""
+
+    schema_: Literal["lanepulse.status/1"] = Field("lanepulse.status/1", alias="schema")
+    site: str
+    lane: str
+    boot_id: str
+    version: str
+    up_s: float
+    state: Literal["empty", "measuring", "decided"]
+    passage: PassageInHand | None
+    model: str
+    endpoints: dict[str, str]
+    journal: JournalState
+    clock: ClockState
+    devices: list[DeviceState]
