@@ -46,7 +46,11 @@ _FIRST_STRIDE = 256  # the search doubles its stride, so that its cost is the di
 
 
 class BadRecord(ValueError):
-    """One line: which field of the record cannot be, and what it says."""
+    """One line: which field of the record cannot be, and what it says. ``what`` is one of a few, to be counted by."""
+
+    def __init__(self, what: str, found: str = "") -> None:
+        super().__init__(f"{what} {found}".rstrip())
+        self.what = what.rstrip(":")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +128,11 @@ def decode(raw: bytes) -> Record:
     """
     header = _header(raw)
     if header.length is not None and header.length != len(raw):
-        raise BadRecord(f"record says {header.length} bytes, {len(raw)} are there")
+        raise BadRecord("record length", f"{header.length}, {len(raw)} bytes are there")
     station, location, channel = header.codes
     counts = _counts(raw, header)
     if len(counts) and not LEAST_RATE_HZ <= header.rate_hz <= MOST_RATE_HZ:
-        raise BadRecord(f"sample rate {header.rate_hz:g} Hz with {len(counts)} samples")
+        raise BadRecord("sample rate", f"{header.rate_hz:g} Hz with {len(counts)} samples")
     return Record(
         station,
         location,
@@ -162,7 +166,7 @@ def _take(data: bytes, at: int) -> tuple[Record | Damage, int]:
     try:
         end = at + (record_length(data[at : at + SPECIMEN_BYTES]) or _length_by_search(data, at))
         if end > len(data):
-            raise BadRecord(f"cut off: {len(data) - at} of {end - at} bytes are there")
+            raise BadRecord("cut off:", f"{len(data) - at} of {end - at} bytes are there")
         return decode(data[at:end]), end
     except BadRecord as bad:
         # a length that leads to another header, or to the end, is believed; else the next header is looked for
@@ -203,25 +207,25 @@ def _find_v2(data: bytes, at: int, stop: int) -> int:
 def _length_by_search(data: bytes, at: int) -> int:
     """Length of a version 2 record without blockette 1000: up to the next header, or to the end, a power of two."""
     if len(data) - at < BYTES_BEFORE_JUDGING:
-        raise BadRecord(f"cut off: {len(data) - at} bytes of a header are there")
+        raise BadRecord("cut off:", f"{len(data) - at} bytes of a header are there")
     length = LEAST_RECORD_BYTES
     while length <= MOST_RECORD_BYTES:
         if at + length == len(data) or _is_header(data, at + length):
             return length
         length *= 2
-    raise BadRecord("no blockette 1000 says the length, and no header or end follows at a power of two")
+    raise BadRecord("no blockette 1000", "says the length, and no header or end follows at a power of two")
 
 
 def _header(raw: bytes) -> _Header:
     version3 = raw.startswith(_V3)
     if len(raw) < (HEADER3_BYTES if version3 else BYTES_BEFORE_JUDGING):
-        raise BadRecord(f"{len(raw)} bytes are no miniSEED record")
+        raise BadRecord("cut off:", f"{len(raw)} bytes are no miniSEED record")
     return _header3(raw) if version3 else _header2(raw)
 
 
 def _require_form(head: bytes) -> None:
     if not (_NUMBER.match(head) and _V2.match(head, 6)):
-        raise BadRecord(f"no miniSEED header: {head[:8]!r}")
+        raise BadRecord("no miniSEED header:", f"{head[:8]!r}")
 
 
 def _order(head: bytes) -> str:
@@ -256,19 +260,19 @@ def _blockettes(head: bytes, order: str) -> Iterator[tuple[int, int]]:
         if at == 0 or at + 8 > len(head):
             return
         if at < 48:
-            raise BadRecord(f"blockette offset {at} lies inside the header")
+            raise BadRecord("blockette offset", f"{at} lies inside the header")
         kind, following = struct.unpack_from(f"{order}HH", head, at)
         yield kind, at
         if following and following <= at:
-            raise BadRecord(f"blockette {kind} at {at} leads back to {following}")
+            raise BadRecord("blockette chain", f"{kind} at {at} leads back to {following}")
         at = following
-    raise BadRecord(f"more than {MOST_BLOCKETTES} blockettes")
+    raise BadRecord("blockette chain", f"has more than {MOST_BLOCKETTES} blockettes")
 
 
 def _length2(head: bytes, at: int) -> int:
     power = head[at + 6]
     if not LEAST_RECORD_BYTES <= 1 << min(power, 40) <= MOST_RECORD_BYTES:
-        raise BadRecord(f"record length 2**{power} in blockette 1000 is outside 2**7..2**16")
+        raise BadRecord("record length", f"2**{power} in blockette 1000 is outside 2**7..2**16")
     return 1 << power
 
 
@@ -279,7 +283,7 @@ def _header2(raw: bytes) -> _Header:
     correction, data_offset = struct.unpack_from(f"{order}iH", raw, 40)
     year, day, hour, minute, second, _, fraction = struct.unpack_from(f"{order}HHBBBBH", raw, 20)
     if fraction > 9999:
-        raise BadRecord(f"fraction of a second {fraction} is outside 0..9999 ten-thousandths")
+        raise BadRecord("fraction of a second", f"{fraction} is outside 0..9999 ten-thousandths")
     start_ns = _time_ns(year, day, hour, minute, second) + fraction * 100_000
     if not flags & 2:  # activity flag, bit 1: the correction was applied already
         start_ns += correction * 100_000
@@ -322,7 +326,7 @@ def _time_ns(year: int, day: int, hour: int, minute: int, second: int) -> int:
         ("second", second, 0, 60),
     ):
         if not least <= value <= most:
-            raise BadRecord(f"{name} {value} is outside {least}..{most}")
+            raise BadRecord(name, f"{value} is outside {least}..{most}")
     midnight = round((datetime(year, 1, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
     return (midnight + (day - 1) * 86_400 + hour * 3600 + minute * 60 + second) * 1_000_000_000
 
@@ -331,7 +335,7 @@ def _length3(head: bytes) -> int:
     name_bytes, extra_bytes, data_bytes = struct.unpack_from("<xBHI", head, 32)
     length: int = HEADER3_BYTES + name_bytes + extra_bytes + data_bytes
     if length > MOST_RECORD_BYTES:
-        raise BadRecord(f"record length {length} is over {MOST_RECORD_BYTES} bytes")
+        raise BadRecord("record length", f"{length} is over {MOST_RECORD_BYTES} bytes")
     return length
 
 
@@ -339,10 +343,10 @@ def _header3(raw: bytes) -> _Header:
     nanosecond, year, day, hour, minute, second, encoding, rate, samples = struct.unpack_from("<IHHBBBBdI", raw, 4)
     name_bytes, extra_bytes = struct.unpack_from("<xBH", raw, 32)
     if nanosecond > 999_999_999:
-        raise BadRecord(f"nanosecond {nanosecond} is outside 0..999999999")
+        raise BadRecord("nanosecond", f"{nanosecond} is outside 0..999999999")
     start_ns = _time_ns(year, day, hour, minute, second) + nanosecond
     if not isfinite(rate):
-        raise BadRecord(f"sample rate {rate} Hz is not a number")
+        raise BadRecord("sample rate", f"{rate} Hz is not a number")
     codes = _codes3(raw[HEADER3_BYTES : HEADER3_BYTES + name_bytes])
     data_offset = HEADER3_BYTES + name_bytes + extra_bytes
     quality = _quality3(raw[HEADER3_BYTES + name_bytes : data_offset])
@@ -354,7 +358,7 @@ def _codes3(name: bytes) -> tuple[str, str, str]:
     """Station, location and channel of ``FDSN:NET_STA_LOC_BAND_SOURCE_SUBSOURCE``."""
     parts = name.decode("ascii", "replace").removeprefix("FDSN:").split("_")
     if not name.startswith(b"FDSN:") or len(parts) != 6 or not name.isascii():
-        raise BadRecord(f"source identifier {name[:64]!r} is not FDSN:NET_STA_LOC_BAND_SOURCE_SUBSOURCE")
+        raise BadRecord("source identifier", f"{name[:64]!r} is not FDSN:NET_STA_LOC_BAND_SOURCE_SUBSOURCE")
     return "_".join(parts[:2]), parts[2], "".join(parts[3:])
 
 
@@ -371,18 +375,22 @@ def _counts(raw: bytes, header: _Header) -> NDArray[np.float64]:
     if header.samples == 0 or header.encoding == TEXT:
         return np.empty(0)
     if header.encoding not in SAMPLES_PER_BYTE:
-        raise BadRecord(f"encoding {header.encoding} is unknown")
+        raise BadRecord("encoding", f"{header.encoding} is unknown")
     payload_bytes = len(raw) - header.data_offset
     if header.data_offset < HEADER3_BYTES or header.samples > payload_bytes * SAMPLES_PER_BYTE[header.encoding]:
         # said before libmseed makes room for as many as the header claims
-        raise BadRecord(f"{header.samples} samples cannot be in {payload_bytes} bytes of encoding {header.encoding}")
+        raise BadRecord(
+            "samples:", f"{header.samples} cannot be in {payload_bytes} bytes of encoding {header.encoding}"
+        )
     try:
         decoded = MS3Record.parse(_harmless(raw, header), unpack_data=True)
     except (MiniSEEDError, ValueError) as error:
-        raise BadRecord(f"samples do not decode: {' '.join(str(error).split())[:160]}") from None
+        raise BadRecord("samples do not decode:", " ".join(str(error).split())[:160]) from None
     complaints = get_error_messages()
     if any("integrity" in complaint for complaint in complaints) or decoded.numsamples != header.samples:
-        raise BadRecord(f"{header.samples} samples, {decoded.numsamples} decoded; Steim's last sample does not agree")
+        raise BadRecord(
+            "samples do not decode:", f"{decoded.numsamples} of {header.samples}, or Steim's last one disagrees"
+        )
     counts = np.array(decoded.np_datasamples, dtype=np.float64)
     counts[~np.isfinite(counts)] = np.nan
     return counts
