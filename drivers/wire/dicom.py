@@ -16,14 +16,20 @@ from drivers.driver import DriverFault
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 IMPLICIT_LE = "1.2.840.10008.1.2"
 RLE = "1.2.840.10008.1.2.5"
-ACCEPTED = {EXPLICIT_LE: "Explicit VR Little Endian", IMPLICIT_LE: "Implicit VR Little Endian", RLE: "RLE Lossless"}
+JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
+ACCEPTED = {
+    EXPLICIT_LE: "Explicit VR Little Endian",
+    IMPLICIT_LE: "Implicit VR Little Endian",
+    RLE: "RLE Lossless",
+    JPEG_LOSSLESS: "JPEG Lossless SV1",
+}
+ENCAPSULATED = (RLE, JPEG_LOSSLESS)
 REFUSED = {  # PS3.6 A; named in the refusal, so that the engineer finds the setting
     "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
     "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",
     "1.2.840.10008.1.2.4.50": "JPEG Baseline",
     "1.2.840.10008.1.2.4.51": "JPEG Extended",
     "1.2.840.10008.1.2.4.57": "JPEG Lossless",
-    "1.2.840.10008.1.2.4.70": "JPEG Lossless SV1",
     "1.2.840.10008.1.2.4.80": "JPEG-LS Lossless",
     "1.2.840.10008.1.2.4.81": "JPEG-LS Near-lossless",
     "1.2.840.10008.1.2.4.90": "JPEG 2000 Lossless",
@@ -252,7 +258,7 @@ def _pixel_data(
 ) -> tuple[memoryview | None, int | None, tuple[memoryview, ...]]:
     """PixelData as far as it is there: native bytes and the declared length, or fragments (PS3.5 A.4)."""
     encapsulated = element.length == UNDEFINED
-    if encapsulated != (syntax == RLE):
+    if encapsulated != (syntax in ENCAPSULATED):
         form = "encapsulated" if encapsulated else "native"
         raise DicomFault(f"PixelData {shown(PIXEL_DATA)} is {form}, but the transfer syntax is {ACCEPTED[syntax]}")
     if not encapsulated:

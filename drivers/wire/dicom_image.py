@@ -18,12 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.wire.dicom import PIXEL_DATA, DataSet, DicomFault, shown
+from drivers.wire import jpeg_lossless
+from drivers.wire.dicom import JPEG_LOSSLESS, PIXEL_DATA, DataSet, DicomFault, shown
 
 MAX_SIDE = 32_768  # assumed: 16 m of lorry at 0.5 mm
 MAX_PIXELS = 2**27  # assumed
 MAX_FRAMES = 4  # assumed: two energies, twice
-MAX_RLE_BYTES = 32 * 1024 * 1024  # assumed: bounds the time of decoding, a few seconds
+MAX_CODED_BYTES = 32 * 1024 * 1024  # assumed: bounds the time of decoding, a few seconds
+MAX_CODED_PIXELS = 2**25  # assumed: of a compressed image; sixteen times 1024 x 2048
 MIN_PRESENT = 0.1  # a file may claim at most ten times the rows that it holds
 MAX_LOG_SPAN = 40.0  # exp(-40) is below any detector: a larger span is not -ln(transmission)
 LUT_BITS = 16
@@ -67,7 +69,10 @@ def decode(header: DataSet) -> Image:
     notes: list[str] = []
     if shape.frames > 1:
         notes.append(f"NumberOfFrames (0028,0008) is {shape.frames}: the first is used")
-    stored = _rle(header, shape) if header.pixels is None else _native(header, shape)
+    if header.transfer_syntax == JPEG_LOSSLESS:
+        stored = _jpeg(header, shape)
+    else:
+        stored = _rle(header, shape) if header.pixels is None else _native(header, shape)
     missing = shape.rows - len(stored)
     if missing:
         notes.insert(0, f"{missing} of {shape.rows} rows are missing from PixelData {shown(PIXEL_DATA)}")
@@ -155,20 +160,47 @@ def _native(header: DataSet, shape: Geometry) -> NDArray[np.unsignedinteger]:
     return words.reshape(rows, shape.columns)
 
 
+def _coded(header: DataSet, shape: Geometry) -> bytes:
+    """The compressed first frame, as much of it as is there.
+
+    Raises:
+        DicomFault: no PixelData, too much of it, or fragments that do not fit the frames.
+    """
+    if shape.rows * shape.columns > MAX_CODED_PIXELS:
+        raise DicomFault(
+            f"Rows x Columns (0028,0010) are beyond {MAX_CODED_PIXELS} for a compressed image; send it plain"
+        )
+    frames = header.fragments[1:]  # the first is the offset table
+    if not frames:
+        _rows_there(shape, 0)
+    if shape.frames > 1 and len(frames) != shape.frames:
+        raise DicomFault(f"PixelData {shown(PIXEL_DATA)}: {len(frames)} fragments for {shape.frames} frames")
+    coded = bytes(frames[0]) if shape.frames > 1 else b"".join(frames)
+    if len(coded) > MAX_CODED_BYTES:
+        raise DicomFault(f"PixelData {shown(PIXEL_DATA)}: {len(coded)} bytes compressed; {MAX_CODED_BYTES} are read")
+    return coded
+
+
+def _jpeg(header: DataSet, shape: Geometry) -> NDArray[np.unsignedinteger]:
+    """Complete rows of the first frame from lossless JPEG (PS3.5 A.4.1).
+
+    Raises:
+        DicomFault: see `jpeg_lossless.decode`.
+    """
+    words, precision = jpeg_lossless.decode(_coded(header, shape), shape.rows, shape.columns)
+    if precision > shape.allocated:
+        raise DicomFault(f"BitsAllocated (0028,0100) is {shape.allocated}, but the JPEG stream has {precision} bits")
+    _rows_there(shape, len(words))
+    return words.astype(np.uint8) if shape.allocated == 8 else words
+
+
 def _rle(header: DataSet, shape: Geometry) -> NDArray[np.unsignedinteger]:
     """Complete rows of the first frame from RLE: a segment a byte of the word, highest first (PS3.5 G).
 
     Raises:
         DicomFault: no PixelData, or the segments are not as the header of the frame says.
     """
-    if len(header.fragments) < 2:
-        _rows_there(shape, 0)
-    frames = header.fragments[1:]
-    if shape.frames > 1 and len(frames) != shape.frames:
-        raise DicomFault(f"PixelData {shown(PIXEL_DATA)}: {len(frames)} fragments for {shape.frames} frames")
-    coded = bytes(frames[0]) if shape.frames > 1 else b"".join(frames)
-    if len(coded) > MAX_RLE_BYTES:
-        raise DicomFault(f"PixelData {shown(PIXEL_DATA)}: {len(coded)} bytes of RLE; {MAX_RLE_BYTES} are read")
+    coded = _coded(header, shape)
     if len(coded) < 64:
         _rows_there(shape, 0)
     count, *offsets = struct.unpack_from("<16I", coded)

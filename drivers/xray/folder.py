@@ -1,8 +1,8 @@
 """A folder into which a scanner's own software drops DICOS or DICOM files.
 
-A file is taken when it has not changed for ``settle_s``, or at once where its writer renames it into place; it is copied
-into our spool, fsynced, and only then removed from the folder where the site wants that. Names there mean nothing, and
-links are not followed. The folder is scanned rather than watched: events are lost on network mounts.
+A file is taken when it has not changed for ``settle_s``; it is copied into our spool and fsynced, and only then removed
+from the folder, where the site wants that. A file that changes afterwards is a new object, kept beside the first. Names
+there mean nothing, and links are not followed. The folder is scanned, not watched: network mounts lose events.
 """
 
 from __future__ import annotations
@@ -125,9 +125,10 @@ class _Watch:
         self._name, self._config, self._spool, self._around = name, config, spool, around
         self._since_ns: dict[Path, tuple[Seen, int]] = {}
         self._taken: dict[Path, Seen] = {}
+        self._said: dict[Path, str] = {}
 
     def look(self) -> list[str]:
-        """Take what has settled; what could not be taken is said, and tried again."""
+        """Take what has settled; what could not be taken is said once, and tried again."""
         files, now_ns = _files(self._name, self._config.folder), self._around.monotonic_ns()
         self._taken = {path: seen for path, seen in self._taken.items() if files.get(path) == seen}
         self._since_ns = {
@@ -137,8 +138,13 @@ class _Watch:
         causes: list[str] = []
         for path, seen in sorted(files.items(), key=lambda one: one[1].changed_ns):
             settled = now_ns - self._since_ns[path][1] >= self._config.settle_s * 1e9
-            if settled and path not in self._taken and (cause := self._take(path, seen)):
+            if not settled or path in self._taken:
+                continue
+            cause = self._take(path, seen) or ""
+            if cause and self._said.get(path) != cause:
                 causes.append(cause)
+            self._said[path] = cause
+        self._said = {path: cause for path, cause in self._said.items() if path in files}
         return causes
 
     def _take(self, path: Path, seen: Seen) -> str | None:
@@ -162,7 +168,7 @@ class _Watch:
 
 def _copied(path: Path, seen: Seen, part: Part) -> bool:
     """Whether the file was the same from the first byte to the last."""
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as source:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as source:
         while chunk := source.read(CHUNK):
             part.write(chunk)
             if part.failure is not None:

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from drivers.wire.dicom import parse
+from drivers.wire.dicom_image import decode
 from drivers.xray.scp import Sender
 from hil.devices.dicos_object import Scan, data_set, part10
 
@@ -259,6 +261,22 @@ def test_dcmtk_sends_every_stored_radiograph_that_we_take(receiver: Receive, dcm
     for name in ("RG1_UNCR", "RG3_UNCR"):
         assert send(dcmtk, lane.port, str(recordings / "xray" / f"{name}.dcm")).returncode == 0
     assert len(lane.objects()) == 2
+
+
+def test_dcmtk_sends_what_a_dicos_toolkit_wrote(receiver: Receive, dcmtk: Dcmtk, tmp_path: Path) -> None:
+    pydicos, toolkit = pytest.importorskip("pydicos"), pytest.importorskip("pyDICOS")
+    stored = (np.arange(32 * 64) * 29 % 60_000).astype(np.uint16).reshape(32, 64)
+    writer = pydicos.DXLoader()
+    cargo, raw = toolkit.OBJECT_OF_INSPECTION_TYPE.enumTypeCargo, toolkit.DX.PRESENTATION_INTENT_TYPE.enumProcessing
+    writer.Initialize(cargo, raw)
+    writer.SetKVP(6000.0)
+    writer.SetXRayTubeCurrent(100.0)
+    writer.set_data(stored)
+    writer.write(str(tmp_path / "toolkit.dcs"))
+    lane = receiver()
+    assert send(dcmtk, lane.port, "-xs", str(tmp_path / "toolkit.dcs")).returncode == 0
+    found = decode(parse(lane.kept[0][0].path.read_bytes()))
+    np.testing.assert_array_equal(np.round(found.transmission * 65_535), stored)
 
 
 LIMITED = """
