@@ -101,15 +101,11 @@ class Server:
         self.unplugged: set[str] = set()
         self.damaged: set[str] = set()
         self.clock_offset_ns = 0
+        self.asked = asyncio.Event()  # somebody has said END, and packets go there from now on
         self._sent = 0  # packets ever made, whatever their numbers
         self._news = asyncio.Event()
         self._clients: set[Client] = set()
         self._server: asyncio.Server | None = None
-
-    @property
-    def clients(self) -> int:
-        """Connections that are open."""
-        return len(self._clients)
 
     async def listen(self, host: str, port: int) -> int:
         """Begin to answer; the port."""
@@ -277,6 +273,7 @@ class Server:
         """Packets in the order of the ring. A time stands above a number, as in ringserver 4.5."""
         made = self._sent - len(self.ring)  # packets that left the ring
         at = self._sent if wish.after is None and wish.begin_ns is None else made
+        self.asked.set()
         while not client.lost:
             news = self._news
             while at < self._sent and not self.stalled and not client.lost:
