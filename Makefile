@@ -40,3 +40,6 @@ demo: .venv/.runtime ## lorries on emulated devices, judged by the real daemon; 
 
 bench: .venv/.test ## times beside floors measured in the same run
 	$(BIN)/python -m hil.bench
+
+kill: .venv/.test ## kill -9 of the daemon at twenty random moments of a busy lane
+	LANEPULSE_KILLS=20 $(BIN)/pytest --timeout 600 tests/hil/test_kill_nine.py

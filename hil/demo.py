@@ -68,17 +68,16 @@ def main() -> int:
 
 async def _demo(scenarios: list[Scenario], root: Path, speed: float) -> int:
     print("Lanepulse demo: SIMULATED lorries on emulated devices; the daemon is the real one.\n", flush=True)
-    async with lane(root) as (devices, say):
+    async with lane(root) as devices:
         verdicts = asyncio.Queue[dict[str, Any]]()
         async with _following(root, verdicts.put_nowait):
-            outcomes = [await _lorry(scenario, devices, verdicts, say, root, GAP_S / speed) for scenario in scenarios]
+            outcomes = [await _lorry(scenario, devices, verdicts, root, GAP_S / speed) for scenario in scenarios]
     return _table(outcomes) | _weigh_again(root)
 
 
-@contextlib.asynccontextmanager
-async def lane(root: Path) -> AsyncIterator[tuple[dict[str, Emulator], Callable[[str], None]]]:
-    """Emulators, keys, configuration and the daemon, all ended on leaving; the daemon is asked first."""
-    async with emulators(
+def lane_emulators(root: Path) -> contextlib.AbstractAsyncContextManager[dict[str, Emulator]]:
+    """All devices of the demo's lane."""
+    return emulators(
         digitizer=(
             "seedlink_server", "--listen", "127.0.0.1:0", "--station", "XX_L3",
             "--sensors", ",".join(SENSORS), "--rate-hz", f"{RATE_HZ:g}",
@@ -86,12 +85,18 @@ async def lane(root: Path) -> AsyncIterator[tuple[dict[str, Emulator], Callable[
         probe=("gmp25x", "--link", str(root / "co2-inside")),
         outside=("gmp25x", "--link", str(root / "co2-outside"), "--unit", "241"),
         gate=("modbus_io", "--listen", "127.0.0.1:0"),
-    ) as devices:  # fmt: skip
+    )  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def lane(root: Path) -> AsyncIterator[dict[str, Emulator]]:
+    """Emulators, keys, configuration and the daemon, all ended on leaving; the daemon is asked first."""
+    async with lane_emulators(root) as devices:
         configure(root, devices)
         command(root, "keys", "new")
         daemon = await start_daemon(root)
         try:
-            yield devices, lambda text: print(text, flush=True)
+            yield devices
         finally:
             await stop_daemon(daemon)
 
@@ -215,26 +220,30 @@ async def _lorry(
     scenario: Scenario,
     devices: dict[str, Emulator],
     verdicts: asyncio.Queue[dict[str, Any]],
-    say: Callable[[str], None],
     root: Path,
     gap_s: float,
 ) -> Outcome:
-    say(f"--- {scenario.title} ({scenario.body_type.replace('_', '-')}, {scenario.mass_kg / 1000:g} t)")
+    _say(f"--- {scenario.title} ({scenario.body_type.replace('_', '-')}, {scenario.mass_kg / 1000:g} t)")
     signals = await asyncio.to_thread(play, scenario, LONGEST_S, RATE_HZ)
     began_s = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
-        playing = tasks.create_task(_play(scenario, signals, devices, gap_s))
+        playing = tasks.create_task(stream(scenario, signals, devices, gap_s))
         await asyncio.sleep(gap_s)  # the lane is empty, its sensors are not
         await devices["gate"].tell({"inputs": {"0": True, "1": True}})
         await _declare(scenario, root)
-        verdict = await _final(verdicts, say)
+        verdict = await _final(verdicts)
         await devices["gate"].tell({"inputs": {"0": False, "1": False}})
+        await _empty(root)
         playing.cancel()
     for sensor in SENSORS:
         await devices["digitizer"].tell({"do": "plug", "sensor": sensor})
     return Outcome(
         scenario, "" if verdict is None else verdict["passage_id"], verdict, time.monotonic() - began_s - gap_s
     )
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 async def _declare(scenario: Scenario, root: Path) -> None:
@@ -248,7 +257,16 @@ async def _declare(scenario: Scenario, root: Path) -> None:
             return
 
 
-async def _play(scenario: Scenario, signals: Signals, devices: dict[str, Emulator], gap_s: float) -> None:
+async def _empty(root: Path) -> None:
+    """Until the lane has seen the lorry leave."""
+    until_s = time.monotonic() + START_S
+    while time.monotonic() < until_s:
+        if json.loads(await asyncio.to_thread(command, root, "status", "--json"))["passage"] is None:
+            return
+    raise RigFault("the lorry left and the lane did not see it")
+
+
+async def stream(scenario: Scenario, signals: Signals, devices: dict[str, Emulator], gap_s: float) -> None:
     """Signals onto the wires, at the pace of the clock."""
     chunk = round(CHUNK_S * signals.rate_hz)
     random = np.random.default_rng(scenario.seed)
@@ -271,7 +289,7 @@ async def _play(scenario: Scenario, signals: Signals, devices: dict[str, Emulato
             await devices[event.device].tell(event.command)
 
 
-async def _final(verdicts: asyncio.Queue[dict[str, Any]], say: Callable[[str], None]) -> dict[str, Any] | None:
+async def _final(verdicts: asyncio.Queue[dict[str, Any]]) -> dict[str, Any] | None:
     """Print each verdict as it comes; the final one ends it. None where none came in the time allowed and then some."""
     try:
         async with asyncio.timeout(LAST_LOOK_S + 15.0):
@@ -279,7 +297,7 @@ async def _final(verdicts: asyncio.Queue[dict[str, Any]], say: Callable[[str], N
                 verdict = await verdicts.get()
                 first = verdict["reasons"][0]["text"] if verdict["reasons"] else ""
                 mark = "final" if verdict["final"] else f"revision {verdict['revision']}"
-                say(f"    {verdict['level'].upper().replace('_', ' '):10} {mark:11} {verdict['score']:.5f}  {first}")
+                _say(f"    {verdict['level'].upper().replace('_', ' '):10} {mark:11} {verdict['score']:.5f}  {first}")
                 if verdict["final"]:
                     return verdict
     except TimeoutError:
@@ -320,7 +338,7 @@ def station_xml() -> str:
     place = "<Latitude>0</Latitude><Longitude>0</Longitude><Elevation>0</Elevation>"
     gain = f"<Value>{SENSITIVITY_COUNTS_PER_M_S:.9g}</Value><Frequency>20</Frequency>"
     channels = "".join(
-        f'<Channel code="EHZ" locationCode="{sensor}" startDate="2020-01-01T00:00:00Z">{place}<Depth>0</Depth>'
+        f'<Channel code="DHZ" locationCode="{sensor}" startDate="2020-01-01T00:00:00Z">{place}<Depth>0</Depth>'
         f"<Azimuth>0</Azimuth><Dip>-90</Dip><SampleRate>{RATE_HZ:g}</SampleRate><Response>"
         f"<InstrumentSensitivity>{gain}{units}</InstrumentSensitivity>"
         f'<Stage number="1"><PolesZeros>{units}{kind}'

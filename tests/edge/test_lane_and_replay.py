@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drivers.reading import ClockQuality, GasSample, Point, PresenceChange, Stamp, VibrationBlock
+from edge import active_model
+from edge.config import LaneConfig, load
+from edge.journal.journal import Journal, Row
+from edge.lane import Lane
+from edge.passage_record import Produced, open_record, recover
+from edge.replay import Weighing, compared, replayed
+from edge.supervisor import DeviceHealth
+from fusion.passage import BodyType, Context
+from fusion.policy import Policy
+from hil.demo import station_xml
+from hil.scenario import Scenario, play
+
+BEGAN_NS = 1_770_000_000_000_000_000
+CLOCK = ClockQuality(synchronised=True, max_error_ns=1_000)
+RATE_HZ = 250.0
+DEFAULTS = (BodyType.SOFT_SIDED, Context(shelter="shed", driver="out", engine="off", refrigeration="off"))
+
+
+@dataclass
+class Time:
+    """A clock that is set by the test: readings carry the time."""
+
+    at_s: float = 0.0
+
+    def monotonic_ns(self) -> int:
+        return round(self.at_s * 1e9)
+
+    def utc_ns(self) -> int:
+        return BEGAN_NS + self.monotonic_ns()
+
+
+@dataclass
+class Rig:
+    """A lane without wires: what the queue would bring is handed over, what is announced is kept."""
+
+    lane: Lane
+    time: Time
+    journal: Journal
+    bundles: Path
+    announced: list[Row] = field(default_factory=list)
+
+    def stamp(self) -> Stamp:
+        return Stamp(self.time.utc_ns(), self.time.utc_ns(), self.time.monotonic_ns(), CLOCK)
+
+    def presence(self, present: bool) -> PresenceChange:
+        return PresenceChange("gate", self.stamp(), present)
+
+    def verdicts(self) -> list[dict[str, object]]:
+        return [json.loads(row.body) for row in self.announced]
+
+
+@pytest.fixture(scope="module")
+def model() -> active_model.ActiveModel:
+    return active_model.load(None)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> LaneConfig:
+    (tmp_path / "vibration.xml").write_text(station_xml())
+    (tmp_path / "lane.toml").write_text(
+        '[lane]\nsite = "calais"\nname = "3"\n'
+        '[devices.chassis]\ndriver = "vibration.seedlink"\naddress = "127.0.0.1:18000"\n'
+        'streams = ["XX_L3:B1"]\nresponse = "vibration.xml"\n'
+        '[devices.probe]\ndriver = "co2.vaisala_gmp25x"\nport = "/dev/null"\n'
+    )
+    return load(tmp_path / "lane.toml", {})
+
+
+def rig_of(tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel) -> Rig:
+    time, announced = Time(), list[Row]()
+    journal = Journal.open(tmp_path / "journal.db", None)
+    bundles = tmp_path / "bundles"
+    bundles.mkdir(exist_ok=True)
+    produced = Produced("0.1.0", model, config.sha256)
+    health = {
+        name: DeviceHealth(name, "vibration", True, True, True, "ok", None, 0, 1, 0.0, None)
+        for name in ("chassis", "probe")
+    }
+
+    async def publish(row: Row) -> None:
+        announced.append(row)
+
+    lane = Lane(
+        journal,
+        publish,
+        lambda passage, body, context, clock: open_record(bundles, config, produced, passage, body, context, clock, {}),
+        config.policy.looks_s,
+        DEFAULTS,
+        health=lambda: health,
+        clock=lambda: CLOCK,
+        now_utc_ns=time.utc_ns,
+        monotonic_ns=time.monotonic_ns,
+    )
+    return Rig(lane, time, journal, bundles, announced)
+
+
+async def drive(rig: Rig, scenario: Scenario, seconds: float, until: Callable[[Rig], bool] = lambda _: False) -> None:
+    """Play a scenario's signals into the lane, half a second at a time."""
+    signals = play(scenario, seconds + 1, RATE_HZ)
+    await rig.lane.handle(GasSample("outside", rig.stamp(), Point.AMBIENT, signals.outside_ppm))
+    await rig.lane.handle(rig.presence(True))
+    chunk = round(RATE_HZ / 2)
+    random = np.random.default_rng(1)
+    for index in range(round(seconds * 2)):
+        start_ns = BEGAN_NS + index * 500_000_000
+        rig.time.at_s = (index + 1) / 2
+        for sensor, counts in signals.counts.items():
+            stamp = Stamp(start_ns, rig.time.utc_ns(), rig.time.monotonic_ns(), CLOCK)
+            part = counts[index * chunk : (index + 1) * chunk].astype(np.float64)
+            await rig.lane.handle(VibrationBlock("chassis", stamp, sensor, "DHZ", RATE_HZ, part, index))
+        if index % 2 == 0:
+            ppm = float(signals.inside_ppm[index // 2])
+            await rig.lane.handle(GasSample("probe", rig.stamp(), Point.INSIDE, ppm))
+            outside = float(signals.outside_ppm + random.normal())
+            await rig.lane.handle(GasSample("outside", rig.stamp(), Point.AMBIENT, outside))
+        await rig.lane.due()
+        if until(rig):
+            return
+
+
+def scenario(people: int = 0, **change: object) -> Scenario:
+    words = {"title": "test", "seed": 3, "body_type": "soft_sided", "mass_kg": 14_000, "people": people}
+    return Scenario.model_validate(words | change)
+
+
+def test_a_passage_leaves_verdicts_a_bundle_and_a_chain_that_agree(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model)
+
+    async def passage() -> None:
+        await drive(rig, scenario(), 46.0)
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+    verdicts = rig.verdicts()
+    assert [verdict["revision"] for verdict in verdicts] == list(range(1, len(verdicts) + 1))
+    assert [verdict["final"] for verdict in verdicts].count(True) == 1
+    bundle = next(rig.bundles.iterdir())
+    again = replayed(bundle, Weighing(model, Policy()))
+    assert compared(again) == []
+    assert [row.kind for row in rig.journal.rows()][-1] == "bundle"
+
+
+def test_one_changed_byte_of_a_series_is_named(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model)
+
+    async def passage() -> None:
+        await drive(rig, scenario(), 6.0)
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+    bundle = next(rig.bundles.iterdir())
+    series = bundle / "vibration.mseed"
+    content = bytearray(series.read_bytes())
+    content[700] ^= 1
+    series.write_bytes(content)
+    found = compared(replayed(bundle, Weighing(model, Policy())))
+    assert len(found) == 1
+    assert found[0].startswith("vibration.mseed:")
+
+
+def test_a_lorry_that_leaves_early_gets_its_final_verdict_from_what_there_was(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model)
+
+    async def passage() -> None:
+        await drive(rig, scenario(), 3.0)
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+    (verdict,) = rig.verdicts()
+    assert verdict["final"]
+    assert verdict["level"] == "recheck"
+    assert compared(replayed(next(rig.bundles.iterdir()), Weighing(model, Policy()))) == []
+
+
+def test_dangerous_air_is_announced_at_once_and_replays(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model)
+
+    async def passage() -> None:
+        await rig.lane.handle(rig.presence(True))
+        rig.time.at_s = 1.0
+        await rig.lane.handle(GasSample("probe", rig.stamp(), Point.INSIDE, 5_200.0))
+        assert [verdict["level"] for verdict in rig.verdicts()] == ["open_now"]
+        rig.time.at_s = 4.0
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+    assert compared(replayed(next(rig.bundles.iterdir()), Weighing(model, Policy()))) == []
+
+
+def test_a_passage_cut_by_a_kill_is_a_recheck_and_its_bundle_is_completed(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model)
+    asyncio.run(drive(rig, scenario(), 12.0, until=lambda rig: len(rig.announced) == 1))
+    rig.journal.close()  # as a kill leaves it: nothing was finished
+    with Journal.open(tmp_path / "journal.db", None) as journal:
+        rows = list(recover(rig.bundles, journal, config, Produced("0.1.0", model, config.sha256)))
+        assert [json.loads(row.body)["reasons"][0]["code"] for row in rows] == ["restarted"]
+        assert json.loads(rows[0].body)["level"] == "recheck"
+        assert list(recover(rig.bundles, journal, config, Produced("0.1.0", model, config.sha256))) == []
+    (bundle,) = rig.bundles.iterdir()
+    assert compared(replayed(bundle, Weighing(model, Policy()))) == []
+
+
+def test_what_is_declared_counts_from_the_next_look_on_and_replays(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model)
+
+    async def passage() -> None:
+        await drive(rig, scenario(), 6.0, until=lambda rig: len(rig.announced) == 1)
+        in_hand = rig.lane.in_hand
+        assert in_hand is not None
+        await rig.lane.declare(in_hand.passage_id, {"engine": "on"}, "test")
+        rig.time.at_s += 1.0
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+    states = [verdict["evidence"][0]["state"] for verdict in rig.verdicts()]  # type: ignore[index]
+    assert states[-1] == "out_of_limits"
+    assert compared(replayed(next(rig.bundles.iterdir()), Weighing(model, Policy()))) == []
