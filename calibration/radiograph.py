@@ -92,9 +92,12 @@ def open_ends(lines: NDArray[np.float64]) -> tuple[int, int]:
     A line is open while each element is as bright as it ever was, from the ends inwards: the gap between cab and
     trailer is never taken for air. (0, 0) where the brightest is too dark to be the open beam.
     """
-    there = np.isfinite(lines)
-    live = there.all(axis=0) if there.all(axis=0).any() else there.any(axis=0)  # with lines missing, no element has all
-    kept, whole = lines[:, live], there[:, live].all(axis=1)
+    there: NDArray[np.bool_] = np.isfinite(lines)
+    live: NDArray[np.bool_] = np.all(there, axis=0)
+    if not live.any():  # lines are missing: no element has all
+        live = np.any(there, axis=0)
+    kept = lines[:, live]
+    whole: NDArray[np.bool_] = np.all(there[:, live], axis=1)
     if not live.any() or not whole.any():
         return 0, 0
     brightest: NDArray[np.float64] = np.percentile(kept[whole], OPEN_QUANTILE, axis=0)
@@ -104,7 +107,8 @@ def open_ends(lines: NDArray[np.float64]) -> tuple[int, int]:
     if float(np.percentile(brightest, 20)) < FAN_SHARE * float(brightest.max()):
         return 0, 0  # much of the detector never saw the beam: another axis, or an inverted picture
     ratio = np.where(whole[:, None], kept[:, usable] / brightest[usable], 0.0)
-    is_open = (np.median(ratio, axis=1) >= OPEN_MEDIAN) & (np.percentile(ratio, 5, axis=1) >= OPEN_LOW)
+    middle: NDArray[np.float64] = np.asarray(np.median(ratio, axis=1))
+    is_open: NDArray[np.bool_] = (middle >= OPEN_MEDIAN) & (np.percentile(ratio, 5, axis=1) >= OPEN_LOW)
     if is_open.all():
         return len(lines), 0
     return int(np.argmin(is_open)), int(np.argmin(is_open[::-1]))
