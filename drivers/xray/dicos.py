@@ -107,7 +107,7 @@ async def readings(name: str, config: Config, around: Surroundings) -> AsyncIter
     judge = Judge(name, config)
     async with _receiving(name, config, around, last) as inbox:
         while True:
-            for stored in inbox.spool.after(last):
+            for stored in await asyncio.to_thread(inbox.spool.after, last):
                 last = stored.path.name
                 reading = await asyncio.to_thread(inbox.read, judge, stored)
                 if reading is not None:

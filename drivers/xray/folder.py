@@ -84,7 +84,7 @@ async def readings(name: str, config: Config, around: Surroundings) -> AsyncIter
         while True:
             for cause in await asyncio.to_thread(watch.look):
                 around.reject(cause, b"")
-            for stored in spool.after(last):
+            for stored in await asyncio.to_thread(spool.after, last):
                 last = stored.path.name
                 reading = await asyncio.to_thread(_read, judge, spool, stored, around)
                 if reading is not None:

@@ -261,7 +261,11 @@ class Server(ThreadedAssociationServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept, and no handshake yet: a silent peer must not hold up the next."""
-        client, address = cast(socket.socket, self.socket).accept()
+        try:
+            client, address = cast(socket.socket, self.socket).accept()
+        except OSError:
+            time.sleep(0.05)  # out of descriptors: the listener stays readable, and must not spin
+            raise
         client.settimeout(self.terms.handshake_s)
         return client, address
 
@@ -294,6 +298,10 @@ class Server(ThreadedAssociationServer):
         finally:
             with self._lock:
                 self._shaking.discard(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Said in words, where the base class prints a trace of what a peer has done."""
+        self.say("refused: the connection broke")
 
     def close(self) -> None:
         """Stop, cut every peer, wait for their threads; what comes after this is not ours."""
