@@ -1,0 +1,1 @@
+"""How good a verdict is, from passages whose outcome is known: pure figures, their intervals, plots and a page."""
