@@ -101,7 +101,7 @@ class Journal:
         except BlockingIOError:
             lock.close()
             raise JournalFault(f"{path}: another process writes this journal; stop it first") from None
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             lock.close()
             raise JournalFault(f"{path}: {error}; nothing was changed (lanepulse journal verify)") from error
         except BaseException:
@@ -205,10 +205,12 @@ def _columns(row: Row) -> tuple[int | str | None, ...]:
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    db.execute("PRAGMA journal_mode=WAL")
+    if db.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):  # SQLite goes on with another mode, unasked
+        raise JournalFault(f"{path}: no write-ahead log can be kept here; check the disk, and use a local one")
     db.execute("PRAGMA synchronous=FULL")
     db.executescript(SCHEMA)
-    _sync_folder(path.parent)  # the names of a new journal and its log must survive too
+    _sync(Path(f"{path}-wal"), 0)  # rows that a killed writer left unsynced are safe before anybody is shown them
+    _sync(path.parent, os.O_DIRECTORY)  # the names of a new journal and its log must survive too
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -219,11 +221,11 @@ def _replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-    _sync_folder(path.parent)
+    _sync(path.parent, os.O_DIRECTORY)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, os.O_RDONLY | flags)
     try:
         os.fsync(handle)
     finally:

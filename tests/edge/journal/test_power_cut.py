@@ -21,10 +21,6 @@ from edge.journal.journal import Journal
 from edge.journal.verify import Verification, verify
 
 SHIM = Path(__file__).with_name("lost_writes.c")
-NO_LOG = pytest.mark.xfail(
-    strict=True, reason="Journal.open goes on where SQLite refuses the write-ahead log, and then FULL is not enough"
-)
-UNSYNCED = pytest.mark.xfail(strict=True, reason="Journal.open shows rows that a killed process wrote and never synced")
 SECTOR_BYTES = 512  # what a disk writes whole or not at all
 CHILD = """
 import sys
@@ -162,9 +158,7 @@ def test_a_kill_at_any_sync_and_then_a_power_cut_lose_nothing_acknowledged(box: 
     assert found.ok and found.rows >= max([0, *numbers(said, "acknowledged")]), found.cause
 
 
-@pytest.mark.parametrize(
-    "fail_at", [pytest.param(number, marks=NO_LOG if number in (1, 3, 4) else ()) for number in range(1, 9)]
-)
+@pytest.mark.parametrize("fail_at", range(1, 9))
 def test_a_sync_that_fails_once_is_said_and_never_taken_for_done(box: Box, fail_at: int) -> None:
     said = box.run(4, fail_at=fail_at)
     found = recovered(box.after_the_cut())
@@ -176,9 +170,7 @@ def test_a_sync_that_fails_once_is_said_and_never_taken_for_done(box: Box, fail_
         assert said[-1].startswith("fault")
 
 
-@pytest.mark.parametrize(
-    "kill_at", [pytest.param(number, marks=UNSYNCED if number in (2, 4) else ()) for number in range(1, 5)]
-)
+@pytest.mark.parametrize("kill_at", range(1, 5))
 def test_a_row_that_is_shown_after_a_restart_survives_a_power_cut(box: Box, kill_at: int) -> None:
     """A killed process may leave a row that is written and not synced; who shows it must have synced it first."""
     box.run(2)
