@@ -42,7 +42,7 @@ bench: .venv/.test ## times beside floors measured in the same run
 	$(BIN)/python -m hil.bench
 
 kill: .venv/.test ## kill -9 of the daemon at twenty random moments of a busy lane
-	LANEPULSE_KILLS=20 $(BIN)/pytest --timeout 600 tests/hil/test_kill_nine.py
+	KILLS=20 $(BIN)/pytest --timeout 600 tests/hil/test_kill_nine.py
 
 pins: ## resolve requirements/ anew after a change in pyproject.toml (needs uv)
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/test.txt

@@ -23,7 +23,7 @@ from hil.demo import LONGEST_S, RATE_HZ, command, configure, lane_emulators, sta
 from hil.rig import Emulator
 from hil.scenario import Scenario, play
 
-KILLS = int(os.environ.get("LANEPULSE_KILLS", "4"))  # `make kill` takes twenty
+KILLS = int(os.environ.get("KILLS", "4"))  # `make kill` takes twenty
 QUICK = "\n[policy]\nlooks_s = [0.4, 0.8, 1.2]\n"
 
 
