@@ -6,12 +6,13 @@ import numpy as np
 import scipy.fft
 
 from calibration.response import Response
-from fusion.evidence.vibration import GRID_HZ, ROWS_PER_TAP, TAPS_MOST, vibration_evidence
+from fusion.evidence.vibration import vibration_evidence
 from fusion.passage import Context, Passage, SensorSeries
 from hil.bench.measure import Row, paired_ms
 
 SENSORS = ("B1", "B2", "B3", "B4", "B5", "B6", "G1", "G2")
 SECONDS, RATE_HZ = 60.0, 500.0
+GRID_HZ, TAPS = 25.0, 32  # what a band that ends at 12 Hz needs, and 1.3 s of a ground sensor
 RUNS = 15
 
 
@@ -38,9 +39,8 @@ def _floor(counts: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]) -> N
     for name, series in counts.items():
         waves[name] = scipy.fft.irfft(scipy.fft.rfft(series)[: points // 2 + 1], points)
     ground = [waves[name] for name in waves if name.startswith("G")]
-    taps = min(TAPS_MOST, points // (ROWS_PER_TAP * len(ground)))
     for name in (name for name in waves if name.startswith("B")):
-        design = np.stack([np.roll(g, lag) for g in ground for lag in range(taps)], axis=1)
+        design = np.stack([np.roll(g, lag) for g in ground for lag in range(TAPS)], axis=1)
         solved = np.linalg.solve(design.T @ design + np.eye(design.shape[1]), design.T @ waves[name])
         explained = design @ solved
         for wave in (explained, waves[name] - explained):

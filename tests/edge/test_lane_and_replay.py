@@ -17,8 +17,10 @@ from edge.lane import Lane
 from edge.passage_record import Produced, open_record, recover
 from edge.replay import Weighing, compared, replayed
 from edge.supervisor import DeviceHealth
+from fusion.bundle.times import format_utc, parse_utc
 from fusion.passage import BodyType, Context
 from fusion.policy import Policy
+from fusion.verdict import Level
 from hil.demo import station_xml
 from hil.scenario import Scenario, play
 
@@ -239,3 +241,61 @@ def test_what_is_declared_counts_from_the_next_look_on_and_replays(
     states = [verdict["evidence"][0]["state"] for verdict in rig.verdicts()]  # type: ignore[index]
     assert states[-1] == "out_of_limits"
     assert compared(replayed(next(rig.bundles.iterdir()), Weighing(model, Policy()))) == []
+
+
+def strip(bundle: Path, keep: tuple[str, ...] = ()) -> None:
+    """A bundle without its series, as one made elsewhere might be: nothing but what ``keep`` names."""
+    for file in bundle.iterdir():
+        if file.name not in ("passage.json", *keep):
+            file.unlink()
+    document = json.loads((bundle / "passage.json").read_text())
+    for key in ("looks", "digests"):
+        del document[key]
+    (bundle / "passage.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("looks", [True, False], ids=["looks as taken", "looks assumed"])
+def test_a_bundle_stripped_of_all_series_is_never_no_search(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel, looks: bool
+) -> None:
+    rig = rig_of(tmp_path, config, model)
+
+    async def passage() -> None:
+        await drive(rig, scenario(), 46.0)
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+    bundle = next(rig.bundles.iterdir())
+    if looks:
+        for name in ("vibration.mseed", "vibration.xml", "co2.csv"):
+            (bundle / name).unlink()
+    else:
+        strip(bundle)
+    for verdict in replayed(bundle, Weighing(model, Policy())).verdicts:
+        assert verdict.level is not Level.NO_SEARCH
+        assert abs(verdict.prior_log10_odds + sum(p.log10_lr for p in verdict.evidence) - verdict.log10_odds) < 1e-9
+
+
+def test_a_bundle_with_only_a_rising_probe_is_never_no_search(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model)
+
+    async def passage() -> None:
+        await drive(rig, scenario(), 46.0)
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+    bundle = next(rig.bundles.iterdir())
+    strip(bundle)
+    began = json.loads((bundle / "passage.json").read_text())["began_utc"]
+    start_ns = parse_utc(began)
+    rows = ["time_utc,probe,point,co2_ppm,temperature_c,humidity_pct,pressure_hpa,status"]
+    for second in range(46):
+        at = format_utc(start_ns + second * 1_000_000_000)
+        rows.append(f"{at},outside,ambient,{430 + second % 3},,,,ok")
+        rows.append(f"{at},probe,inside,{400.0 + 0.9 * second},,,,ok")
+    (bundle / "co2.csv").write_text("\n".join(rows) + "\n")
+    for verdict in replayed(bundle, Weighing(model, Policy())).verdicts:
+        assert verdict.level is not Level.NO_SEARCH
+        assert verdict.evidence[1].log10_lr >= 0.0
