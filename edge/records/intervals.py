@@ -1,0 +1,159 @@
+"""Intervals that are honest with few cases. Every rate of the record is printed with one of these and its denominator.
+
+Counts of cases out of n are binomial (Clopper-Pearson), counts over time are Poisson (Garwood), sums weighted by the
+inverse of a probability are Fay and Feuer's. All are exact or conservative: they cover at least what they promise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, sqrt
+
+from scipy.special import betaincinv, gammaincinv, ndtri
+
+CONFIDENCE = 0.95
+TOO_FEW = 10  # assumed: under ten cases a rate says more of chance than of the lane, and the cell says so
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value between ``low`` and ``high`` at 95 %; None where there is nothing to estimate from, or no bound."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def document(self) -> dict[str, float | None]:
+        """For JSON."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+UNKNOWN = Estimate(None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """``cases`` out of ``of``, with its exact interval."""
+
+    cases: int
+    of: int
+    estimate: Estimate
+
+    @property
+    def too_few(self) -> bool:
+        """The denominator is too small for the share to mean much."""
+        return self.of < TOO_FEW
+
+    def document(self) -> dict[str, float | int | bool | None]:
+        """For JSON."""
+        return {"cases": self.cases, "of": self.of, "too_few": self.too_few, **self.estimate.document()}
+
+
+def share(cases: int, of: int, confidence: float = CONFIDENCE) -> Rate:
+    """``cases / of`` with the Clopper-Pearson interval; nothing out of nothing is unknown.
+
+    Raises:
+        ValueError: more cases than there are, or a negative count.
+    """
+    if not 0 <= cases <= of:
+        raise ValueError(f"share: {cases} cases out of {of}; a share needs 0 <= cases <= of")
+    if of == 0:
+        return Rate(0, 0, UNKNOWN)
+    tail = (1.0 - confidence) / 2.0
+    low = 0.0 if cases == 0 else float(betaincinv(cases, of - cases + 1, tail))
+    high = 1.0 if cases == of else float(betaincinv(cases + 1, of - cases, 1.0 - tail))
+    return Rate(cases, of, Estimate(cases / of, low, high))
+
+
+def per_exposure(cases: int, exposure: float, confidence: float = CONFIDENCE) -> Estimate:
+    """Cases an hour (a lorry, a pound…) with Garwood's interval for a Poisson count.
+
+    Raises:
+        ValueError: a negative count, or an exposure that is not positive while there are cases.
+    """
+    if cases < 0 or exposure < 0 or (exposure == 0 and cases):
+        raise ValueError(f"per_exposure: {cases} cases over {exposure}; give counts over a positive exposure")
+    if exposure == 0:
+        return UNKNOWN
+    low, high = count_bounds(cases, confidence)
+    return Estimate(cases / exposure, low / exposure, high / exposure)
+
+
+def count_bounds(cases: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Garwood's interval for the mean of a Poisson count."""
+    tail = (1.0 - confidence) / 2.0
+    low = 0.0 if cases == 0 else float(gammaincinv(cases, tail))
+    return low, float(gammaincinv(cases + 1, 1.0 - tail))
+
+
+def weighted_count(cases: Sequence[int], weights: Sequence[float], confidence: float = CONFIDENCE) -> Estimate:
+    """``sum x_i w_i`` with Fay and Feuer's interval (Statistics in Medicine 1997, 16, 791).
+
+    Args:
+        cases: Poisson counts, one a stratum.
+        weights: one a stratum, > 0: the inverse of the probability that a case of it was looked for. The largest
+            counts even where its stratum has no case: that is what keeps the upper bound honest.
+        confidence: with no case at all the bound is one-sided at this confidence (3.0 times the largest weight at
+            95 %), two-sided otherwise.
+
+    Raises:
+        ValueError: no stratum, unequal lengths, or a weight that is not positive.
+    """
+    if not cases or len(cases) != len(weights) or min(weights) <= 0:
+        raise ValueError(f"weighted_count: {len(cases)} counts with {len(weights)} weights; give positive pairs")
+    tail, largest = (1.0 - confidence) / 2.0, max(weights)
+    total = sum(x * w for x, w in zip(cases, weights, strict=True))
+    variance = sum(x * w * w for x, w in zip(cases, weights, strict=True))
+    if total == 0:
+        return Estimate(0.0, 0.0, largest * float(gammaincinv(1.0, confidence)))
+    low = _gamma_quantile(tail, total, variance)
+    high = _gamma_quantile(1.0 - tail, total + largest, variance + largest * largest)
+    return Estimate(float(total), low, high)
+
+
+def _gamma_quantile(probability: float, mean: float, variance: float) -> float:
+    """Quantile of the gamma distribution with this mean and variance."""
+    return float(gammaincinv(mean * mean / variance, probability)) * variance / mean
+
+
+@dataclass(frozen=True, slots=True)
+class Recapture:
+    """How many there are, when two that do not know of one another saw ``first`` and ``second`` of them."""
+
+    first: int
+    second: int
+    both: int
+    estimate: Estimate
+    standard_error: float
+
+    @property
+    def seen(self) -> int:
+        """By either."""
+        return self.first + self.second - self.both
+
+
+def chapman(first: int, second: int, both: int, confidence: float = CONFIDENCE) -> Recapture:
+    """Chapman's estimate, with Sadinle's transformed logit interval (Comm. Stat. Simulation 2009, 38, 1909).
+
+    Positive dependence between the two makes it too low: it is a floor.
+
+    Raises:
+        ValueError: more seen by both than by one of them.
+    """
+    if not 0 <= both <= min(first, second):
+        raise ValueError(f"chapman: {both} seen by both of {first} and {second}; both is part of each")
+    value = (first + 1) * (second + 1) / (both + 1) - 1
+    only_first, only_second, m = first - both + 0.5, second - both + 0.5, both + 0.5
+    variance = (first + 1) * (second + 1) * (first - both) * (second - both) / ((both + 1) ** 2 * (both + 2))
+    spread = sqrt(1 / m + 1 / only_first + 1 / only_second + m / (only_first * only_second))
+    z = float(ndtri((1.0 + confidence) / 2.0))
+    unseen = only_first * only_second / m
+    base = first + second - both - 0.5
+    return Recapture(
+        first,
+        second,
+        both,
+        Estimate(value, base + unseen * exp(-z * spread), base + unseen * exp(z * spread)),
+        sqrt(variance),
+    )
