@@ -74,6 +74,8 @@ def merit(occupied: Floats, empty: Floats) -> Merit:
     # PAV fits a resample, with its ties, more closely than the cases: the value may lie beyond the percentiles.
     low, high = np.minimum(ends[0], values), np.maximum(ends[1], values)
     auc, cllr, least = (Estimate(float(v), float(a), float(b)) for v, a, b in zip(values, low, high, strict=True))
+    if auc.value == 1.0:  # no replicate can order them worse: 0 in all of them tells nothing
+        least = Estimate(least.value, None, None)
     return Merit(_not_surer_than_few_cases(auc, min(len(occupied), len(empty))), cllr, least)
 
 

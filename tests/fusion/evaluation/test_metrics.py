@@ -94,9 +94,10 @@ def test_the_interval_of_the_auc_holds_the_truth_about_as_often_as_it_says() -> 
 
 
 def test_separated_classes_are_not_surer_than_their_few_cases() -> None:
-    found = merit(np.arange(10.0) + 1, -np.arange(30.0)).auc
-    assert (found.value, found.high) == (1.0, 1.0)
-    assert found.low == pytest.approx(binomtest(10, 10).proportion_ci(0.95, "exact").low)
+    found = merit(np.arange(10.0) + 1, -np.arange(30.0))
+    assert (found.auc.value, found.auc.high) == (1.0, 1.0)
+    assert found.auc.low == pytest.approx(binomtest(10, 10).proportion_ci(0.95, "exact").low)
+    assert (found.cllr_min.value, found.cllr_min.high) == (0.0, None)
 
 
 def test_one_class_alone_has_no_figures_and_few_cases_no_interval() -> None:

@@ -1,0 +1,161 @@
+"""The evaluation as one HTML page: no script, nothing from elsewhere, and on each printed page what the data are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from fusion.evaluation import plots
+from fusion.evaluation.evaluation import Evaluation, Figures
+from fusion.evaluation.metrics import REPLICATES, SEED, Estimate
+
+_STYLE = """
+:root{color-scheme:light}
+body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:0 auto;padding:4rem 1.5rem 2rem}
+body{color:#111;background:#fff}
+.kind{position:fixed;top:0;left:0;right:0;padding:.4rem 1.5rem;background:#111;color:#fff;font-weight:700;
+ print-color-adjust:exact;-webkit-print-color-adjust:exact}
+table{border-collapse:collapse;width:100%;font-size:.9rem}
+th,td{border-bottom:1px solid #bbb;padding:.3rem .5rem;text-align:left;vertical-align:top}
+td{font-variant-numeric:tabular-nums}
+figure{margin:1rem 0;display:inline-block;width:min(100%,30rem);vertical-align:top;break-inside:avoid}
+svg{width:100%;height:auto;font:12px system-ui,sans-serif}
+.frame{fill:none;stroke:#111}.grid{stroke:#ddd}
+polyline,line.found,line.empty,line.all,line.ideal{fill:none;stroke-width:2.2}
+.found{stroke:#b3261e}.empty{stroke:#1f4e9c;stroke-dasharray:7 4}.all{stroke:#111}
+.ideal{stroke:#767676;stroke-dasharray:2 4}
+.bar{stroke:#1f4e9c;stroke-width:2}.dot{fill:#1f4e9c}
+.partial{border:3px solid #b3261e;padding:.5rem 1rem;font-weight:700}
+@media print{@page{margin-top:2.4cm}}
+"""
+_SAID = {
+    "simulated": "SIMULATED: no lorry was measured; these figures say nothing yet about real ones",
+    "recorded": "RECORDED: measured on real vehicles",
+    "mixed": "MIXED: partly simulated, partly measured on real vehicles",
+}
+_LEFT_OUT = {
+    "no_outcome": "nobody knows the outcome",
+    "not_searched": "nobody searched it",
+    "unreadable": "cannot be read or weighed",
+    "twice": "the same passage again",
+}
+
+_RELIABILITY = (
+    "Reliability: the probability that the evidence says, at this dataset's own share of occupied passages, against "
+    "the share observed; bars are exact 95 % intervals."
+)
+_TIPPETT = (
+    "Tippett: the share of passages whose likelihood ratio is over x. Misleading evidence is the dashed line right of "
+    "0 and what the whole line lacks of 1 left of it."
+)
+_DET = "DET: misses against false alarms over all thresholds; nearer to the lower left is better."
+_METHOD = f"""<h2>How the figures are made</h2>
+<p>Pd is the share of passages with people whose last verdict was <em>search</em> or <em>open now</em>, Pfa that of
+empty ones. A modality alone is judged over the passages in which it was measured, at its own threshold. Intervals of Pd
+and Pfa are exact (Clopper and Pearson). Those of AUC, Cllr and Cllr min are percentiles of {REPLICATES} bootstrap
+replicates, each class resampled by itself, seed {SEED}; where the classes do not overlap at all, the AUC's bound is the
+exact one for the smaller class. Cllr is 0 for perfect and 1 for useless ratios; Cllr min is what the best calibration
+that keeps the order would cost, and the difference is calibration loss.</p>
+<p>Outcomes exist for searched passages only. Where searches follow the verdicts, Pd and Pfa from them flatter: audit
+draws and covert tests tell of misses, this page alone does not.</p>"""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was evaluated, and of how much. ``left_out``: why -> how many."""
+
+    model: str
+    model_sha256: str
+    trained_on: str
+    left_out: Mapping[str, int]
+    complete: bool
+    licence: str | None
+
+
+def page(whole: Evaluation, made: Made) -> str:
+    """The page, whole."""
+    kind, dataset = escape(whole.kind), escape(whole.dataset)
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width,initial-scale=1">',
+        f"<title>Evaluation: {dataset} ({kind})</title><style>{_STYLE}</style></head><body>",
+        f'<p class="kind">{escape(_SAID[whole.kind])}</p>',
+        f"<h1>What is caught, and what is missed: {dataset}</h1>",
+        ""
+        if made.complete
+        else '<p class="partial">Stopped early: the figures are of the passages done until then.</p>',
+        _said(whole, made),
+        _table(whole),
+        _plots(whole),
+        _levels(whole),
+        _METHOD,
+        "</body></html>\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _said(whole: Evaluation, made: Made) -> str:
+    empty = len(whole.cases) - whole.positives
+    left = ", ".join(f"{count}: {_LEFT_OUT.get(why, why)}" for why, count in made.left_out.items() if count) or "none"
+    rows = {
+        "Data": f"{whole.kind}; {len(whole.cases)} passages: {whole.positives} with people, {empty} empty",
+        "Left out": left,
+        "Model": f"{made.model}, trained on {made.trained_on} cases, SHA-256 {made.model_sha256}",
+    }
+    if made.licence:
+        rows["Licence"] = made.licence
+    cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
+    return f"<table>{cells}</table>"
+
+
+def _table(whole: Evaluation) -> str:
+    rows = [_row("all evidence", whole.fused)]
+    rows += [_row(f"{name} alone", figures) for name, figures in whole.by_modality.items()]
+    rows += [_row(f"body: {body.value}", figures) for body, figures in whole.by_body_type.items()]
+    names = ("", "with people", "empty", "AUC", "Cllr", "Cllr min", "Pd", "Pfa")
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    return f"<h2>Figures, with intervals at 95 %</h2><table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _row(name: str, figures: Figures) -> str:
+    merit = figures.merit
+    cells = [str(figures.n_pos), str(figures.n_neg)]
+    cells += [_text(part) for part in (merit.auc, merit.cllr, merit.cllr_min, figures.pd, figures.pfa)]
+    return f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _text(part: Estimate) -> str:
+    if part.value is None:
+        return "not known"
+    if part.low is None or part.high is None:
+        return f"{part.value:.3f}<br>too few for an interval"
+    return f"{part.value:.3f}<br>{part.low:.3f} to {part.high:.3f}"
+
+
+def _plots(whole: Evaluation) -> str:
+    occupied = np.array([case.total_log10_lr for case in whole.cases if case.found], np.float64)
+    empty = np.array([case.total_log10_lr for case in whole.cases if not case.found], np.float64)
+    if len(occupied) == 0 or len(empty) == 0:
+        return "<h2>Plots</h2><p>None: passages of one class alone show nothing.</p>"
+    drawn = (
+        (plots.reliability(occupied, empty), _RELIABILITY),
+        (plots.tippett(occupied, empty), _TIPPETT),
+        (plots.det(occupied, empty), _DET),
+    )
+    figures = [
+        f"<figure>{svg}<figcaption><strong>{escape(whole.kind)}</strong>. {escape(words)}</figcaption></figure>"
+        for svg, words in drawn
+    ]
+    return f"<h2>Plots of all evidence</h2>{''.join(figures)}"
+
+
+def _levels(whole: Evaluation) -> str:
+    rows = [
+        f"<tr><th>{escape(level)}</th><td>{counts['n_pos']}</td><td>{counts['n_neg']}</td></tr>"
+        for level, counts in whole.levels().items()
+    ]
+    head = "<tr><th>last verdict</th><th>with people</th><th>empty</th></tr>"
+    return f"<h2>Levels</h2><table>{head}{''.join(rows)}</table>"
