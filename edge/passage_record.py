@@ -29,7 +29,7 @@ from fusion.bundle.series import Responses
 from fusion.bundle.table import Kept
 from fusion.bundle.taken import look_record, policy_of, policy_record, taken_look
 from fusion.bundle.times import format_utc
-from fusion.bundle.write import PARTIAL, BundleWriter
+from fusion.bundle.write import PARTIAL, BundleWriter, Completed
 from fusion.bundle.write import recover as take_up
 from fusion.judge import Issue, Look, Model, Occasion, judge
 from fusion.passage import BodyType, Context, Passage
@@ -161,8 +161,8 @@ class PassageRecord:
             self._draft["clock"] = {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns}
         for line in verdicts:
             self._writer.verdict(line)
-        done = self._writer.complete(self._draft)
-        return {"bundle": done.path.name, "passage_json": done.passage_digest, "digests": dict(done.digests)}
+        winds = [kept.reading.wind_m_s for kept in self._weather if kept.reading.wind_m_s is not None]
+        return named(self._writer.complete(self._draft), self._draft, max(winds, default=None))
 
     def _keep(self) -> None:
         try:
@@ -184,6 +184,24 @@ class PassageRecord:
             contacts=tuple(self._contacts),
             modality_of={device.name: device.modality for device in document.devices},
         )
+
+
+def named(done: Completed, draft: Mapping[str, Any], wind_m_s: float | None) -> dict[str, Any]:
+    """What the journal says of a bundle: its digests, and what is counted when the bundle itself has expired.
+
+    ``wind_m_s`` is the strongest wind outside while the passage lasted, None where none was measured.
+    """
+    return {
+        "bundle": done.path.name,
+        "passage_json": done.passage_digest,
+        "digests": dict(done.digests),
+        "began_utc": draft["began_utc"],
+        "ended_utc": draft["ended_utc"],
+        "body_type": draft["vehicle"]["body_type"],
+        "context": dict(draft["context"]),
+        "wind_m_s": wind_m_s,
+        "clock": dict(draft["clock"]),
+    }
 
 
 def open_record(
@@ -260,8 +278,7 @@ def _complete_interrupted(partial: Path, passage_id: str, journal: Journal, prod
     for row in earlier:
         taken.writer.verdict(row.body)
     done = taken.writer.complete(draft)
-    named = {"bundle": done.path.name, "passage_json": done.passage_digest, "digests": dict(done.digests)}
-    journal.append("bundle", passage_id, {"closing": "restarted", **named})
+    journal.append("bundle", passage_id, {"closing": "restarted", **named(done, draft, None)})
     log.warning("passage %s: was cut by a restart; its bundle is complete now", passage_id)
 
 
