@@ -74,6 +74,7 @@ class PolicyTable(_Table):
     on_timeout: Literal["search", "recheck"] = "recheck"
     prior: str = PRIOR
     search_log10_lr: float | None = None
+    red_contact_searches: bool = False
 
     @field_validator("looks_s")
     @classmethod
@@ -101,6 +102,7 @@ class PolicyTable(_Table):
             on_timeout=Level(self.on_timeout),
             prior_log10_odds=prior_log10_odds(self.prior),
             search_log10_lr=self.search_log10_lr,
+            red_contact_searches=self.red_contact_searches,
         )
 
 

@@ -27,6 +27,9 @@ from edge.places import Places
 from edge.publish.publisher import Publisher
 from edge.publish.replay import Replay
 from edge.quarantine import Quarantine
+from edge.records.outcome import press_of
+from edge.records.outcome_book import OutcomeBook
+from edge.resume_notes import ResumeNotes
 from edge.service_notify import notify, watchdog_period_s
 from edge.status import LaneState, document
 from edge.supervisor import Supervised
@@ -34,6 +37,7 @@ from fusion.passage import BodyType, Context
 
 QUEUE_READINGS = 2_000  # some seconds of everything; a full queue makes each device wait on its own wire
 TICK_S = 0.25  # how often the lane looks up when nothing comes
+NOTES_EVERY_S = 1.0  # assumed: what a killed lane asks its devices for again is no longer than that
 SIGN_EVERY_S = 60.0  # an idle journal's head is signed too, so that its tail cannot be cut off unseen
 log = logging.getLogger("lanepulse")
 
@@ -78,6 +82,7 @@ class _Daemon:
         self._endpoints: dict[str, str] = {}
         self._queue: asyncio.Queue[Reading] = asyncio.Queue(QUEUE_READINGS)
         self._quarantine = Quarantine(places.quarantine)
+        self._notes = ResumeNotes.load(places.resume_notes)
         self._devices = {
             name: Supervised(
                 name,
@@ -88,7 +93,7 @@ class _Daemon:
                 now_utc_ns=time.time_ns,
                 monotonic_ns=time.monotonic_ns,
                 clock=self._clock.quality,
-                notes={},
+                notes=self._notes.of(name),
             )
             for name, device in config.devices.items()
         }
@@ -106,6 +111,7 @@ class _Daemon:
         )
         self._replay = Replay(self._publisher, journal)
         self._produced = Produced(self._version, model, config.sha256)
+        self._outcomes, self._one_at_a_time = OutcomeBook(journal, places.bundles, time.time_ns), asyncio.Lock()
         self._lane = Lane(
             journal,
             self._announce,
@@ -118,12 +124,14 @@ class _Daemon:
             clock=self._clock.quality,
             now_utc_ns=time.time_ns,
             monotonic_ns=time.monotonic_ns,
+            sealed=self._outcomes.write_file,
         )
 
     async def serve(self) -> None:
         """Everything, until a signal comes."""
         for row in recover(self._places.bundles, self._journal, self._config, self._produced):
             await self._announce(row)
+        self._outcomes.take_up()
         self._endpoints["verdicts"] = self._publisher.bind(self._config.publish.bind)
         self._endpoints["replay"] = self._replay.bind(self._config.publish.replay)
         stop = asyncio.Event()
@@ -136,6 +144,7 @@ class _Daemon:
                 log.info("lane %s/%s is open", self._config.lane.site, self._config.lane.name)
                 await self._work(stop)
                 notify("STOPPING=1")
+                await self._drain()
                 await self._lane.finish()
         finally:
             self._publisher.close()
@@ -146,7 +155,7 @@ class _Daemon:
             others = [tasks.create_task(self._publisher.run()), tasks.create_task(self._replay.run())]
             others.append(tasks.create_task(self._clock.watch(self._stepped)))
             others += [tasks.create_task(device.run()) for device in self._devices.values()]
-            others.append(tasks.create_task(self._sign()))
+            others += [tasks.create_task(self._sign()), tasks.create_task(self._keep_notes())]
             await self._flow(stop)
             for task in others:
                 task.cancel()
@@ -154,7 +163,7 @@ class _Daemon:
     async def _flow(self, stop: asyncio.Event) -> None:
         """Readings into the lane. The watchdog is fed here alone: a pipeline that stands still is not fed."""
         period_s = watchdog_period_s()
-        fed_s = 0.0
+        fed_s = settled_s = 0.0
         while not stop.is_set():
             planned_s = self._lane.wait_s()
             wait_s = TICK_S if planned_s is None else min(TICK_S, planned_s)
@@ -162,6 +171,9 @@ class _Daemon:
             if reading is not None:
                 await self._lane.handle(reading)
             await self._lane.due()
+            if self._queue.empty() and time.monotonic() - settled_s >= NOTES_EVERY_S:
+                settled_s = time.monotonic()
+                self._notes.settle()
             if period_s is not None and time.monotonic() - fed_s >= period_s:
                 fed_s = time.monotonic()
                 notify("WATCHDOG=1")
@@ -173,12 +185,24 @@ class _Daemon:
         except TimeoutError:
             return None
 
+    async def _drain(self) -> None:
+        """What the devices gave until they were stopped belongs to the lane, and the notes say that it was given."""
+        while not self._queue.empty():
+            await self._lane.handle(self._queue.get_nowait())
+        self._notes.settle()
+        await asyncio.to_thread(self._notes.save)
+
     async def _announce(self, row: Row) -> None:
         self._sequence = row.sequence
         await self._publisher.publish(row)
 
     def _stepped(self, step_ns: int) -> None:
         log.warning("the wall clock was set by %+.3f s; order is by sequence number", step_ns / 1e9)
+
+    async def _keep_notes(self) -> None:
+        while True:
+            await asyncio.sleep(NOTES_EVERY_S)
+            await asyncio.to_thread(self._notes.save)
 
     async def _sign(self) -> None:
         while True:
@@ -216,7 +240,18 @@ class _Daemon:
             await self._lane.declare(passage_id, Declared.model_validate(words).said(), f"uid {peer.user_id}")
             return {"passage_id": passage_id}
 
-        return {"status": status, "context": context}
+        async def outcome(request: Mapping[str, Any], peer: control.Peer) -> Any:
+            press = press_of({name: value for name, value in request.items() if name != "do"})
+            async with self._one_at_a_time:
+                return await asyncio.to_thread(self._outcomes.enter, press, f"uid {peer.user_id}")
+
+        async def outcomes(request: Mapping[str, Any], peer: control.Peer) -> Any:
+            asked = request.get("passage_ids")
+            if not isinstance(asked, list) or not all(isinstance(passage_id, str) for passage_id in asked):
+                raise ValueError("outcomes: give passage_ids, a list of passages")
+            return await asyncio.to_thread(self._outcomes.standing, asked)
+
+        return {"status": status, "context": context, "outcome": outcome, "outcomes": outcomes}
 
 
 def _defaults(table: ContextTable) -> tuple[BodyType, Context]:

@@ -37,6 +37,15 @@ class Places:
         return self.state / "models"
 
     @property
+    def leases(self) -> Path:
+        """Folder of the devices' lock files. Not under ``runtime``, which goes when the service stops."""
+        return self.state / "leases"
+
+    @property
+    def resume_notes(self) -> Path:
+        return self.state / "resume-notes.json"
+
+    @property
     def control_socket(self) -> Path:
         return self.runtime / "control.sock"
 
@@ -64,5 +73,5 @@ class Places:
         """Make what is missing. Raises OSError."""
         for folder, mode in ((self.state, 0o750), (self.runtime, 0o750), (self.keys, 0o700)):
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
-        for folder in (self.bundles, self.quarantine, self.models, self.allowed):
+        for folder in (self.bundles, self.quarantine, self.models, self.leases, self.allowed):
             folder.mkdir(mode=0o750, exist_ok=True)

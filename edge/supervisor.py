@@ -109,9 +109,14 @@ class Supervised:
     async def _drive(self) -> None:
         if self._identity is None:
             self._identity = await self._driver.probe(self.name, self._config, self.around)
-        async for reading in self._driver.readings(self.name, self._config, self.around):
-            self._note(reading)
-            await self._queue.put(reading)
+        readings = self._driver.readings(self.name, self._config, self.around)
+        try:
+            async for reading in readings:
+                self._note(reading)
+                await self._queue.put(reading)
+        finally:  # its port is closed now, not when the generator is collected
+            if (close := getattr(readings, "aclose", None)) is not None:
+                await close()
 
     def _note(self, reading: Reading) -> None:
         now_ns = self._monotonic_ns()
