@@ -34,7 +34,71 @@ class Took(list[VibrationBlock]):
         self.append(reading)
         self.news.set()
 
-    def test_after_a_restart_of_the_lane_nothing_of_a_stream_is_missing_nor_comes_twice(tmp_path: Path) -> None:
+    def samples(self, sensor: str) -> Counter[int]:
+        return Counter(int(count) for block in self if block.sensor == sensor for count in block.samples)
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(30):
+            while any(max(self.samples(sensor), default=-1) < count - 1 for sensor in SENSORS):
+                self.news.clear()
+                await self.news.wait()
+
+
+class Digitiser:
+    """Feeds an emulator with samples that count up, so that each sample is known by its value."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._began_ns = time.time_ns()
+        self._fed = 0
+
+    async def feed(self, samples: int = 500) -> int:
+        """That many samples of each sensor; how many there are now."""
+        start_ns = self._began_ns + self._fed * 10**9 // RATE_HZ
+        counts = list(range(self._fed, self._fed + samples))
+        for sensor in SENSORS:
+            await self._emulator.tell({"sensor": sensor, "start_utc_ns": str(start_ns), "counts": counts})
+        self._fed += samples
+        return self._fed
+
+
+@asynccontextmanager
+async def a_run(notes: ResumeNotes, port: str, folder: Path, took: Took) -> AsyncIterator[None]:
+    """A daemon's part in it: one device, a queue, and a lane that takes what the queue brings."""
+    queue: asyncio.Queue[Reading] = asyncio.Queue(10)
+    config = seedlink.Config(
+        driver="vibration.seedlink", address=f"127.0.0.1:{port}", streams=tuple(f"XX_L3:{s}" for s in SENSORS)
+    )
+    device = Supervised(
+        "chassis",
+        seedlink,
+        config,
+        queue,
+        Quarantine(folder),
+        now_utc_ns=time.time_ns,
+        monotonic_ns=time.monotonic_ns,
+        clock=lambda: ClockQuality(False, None),
+        notes=notes.of("chassis"),
+    )
+
+    async def lane() -> None:
+        while True:
+            took.take(await queue.get())
+            if queue.empty():
+                notes.settle()
+
+    tasks = [asyncio.create_task(device.run()), asyncio.create_task(lane())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        while not queue.empty():
+            took.take(queue.get_nowait())
+
+
+def test_after_a_restart_of_the_lane_nothing_of_a_stream_is_missing_nor_comes_twice(tmp_path: Path) -> None:
     took = Took()
     path = tmp_path / "notes.json"
 
