@@ -33,7 +33,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line through (x, y); ``name`` stands in the legend."""
+    """A line through (x, y); ``name`` stands in the legend, if it has one."""
 
     name: str
     style: str  # a class of the page's style sheet: "found", "empty", "all"
@@ -75,7 +75,7 @@ def reliability(occupied: Floats, empty: Floats) -> str:
     for part in np.array_split(order, min(BINS, len(order))):
         observed = share(int(truth[part].sum()), len(part))
         bars.append((float(said[part].mean()), observed.value or 0.0, observed.low or 0.0, observed.high or 0.0))
-    line = Curve("said = observed", "ideal", np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    line = Curve("", "ideal", np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     return _svg("Reliability", _shares("probability said"), _shares("share with people"), [line], bars)
 
 
@@ -136,8 +136,11 @@ def _curve(x: Axis, y: Axis, curve: Curve, place: int) -> list[str]:
     """The line, and its entry in the legend at the top right."""
     points = " ".join(f"{_x(x, a)},{_y(y, b)}" for a, b in zip(curve.x.tolist(), curve.y.tolist(), strict=True))
     right, down = LEFT + _ACROSS - 10, TOP + 18 + 18 * place
+    line = f'<polyline class="{curve.style}" points="{points}"/>'
+    if not curve.name:
+        return [line]
     return [
-        f'<polyline class="{curve.style}" points="{points}"/>',
+        line,
         f'<line class="{curve.style}" x1="{right - 30}" x2="{right}" y1="{down - 4}" y2="{down - 4}"/>',
         f'<text x="{right - 36}" y="{down}" text-anchor="end">{escape(curve.name)}</text>',
     ]

@@ -14,14 +14,16 @@ from fusion.evaluation.metrics import REPLICATES, SEED, Estimate
 
 _STYLE = """
 :root{color-scheme:light}
-body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:0 auto;padding:4rem 1.5rem 2rem}
-body{color:#111;background:#fff}
-.kind{position:fixed;top:0;left:0;right:0;padding:.4rem 1.5rem;background:#111;color:#fff;font-weight:700;
+body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:0 auto;color:#111;background:#fff}
+.sheet>tbody>tr>td{border:0;padding:1rem 1.5rem}
+.sheet>thead{position:sticky;top:0}
+.sheet>thead>tr>th{padding:.4rem 1.5rem;background:#111;color:#fff;
  print-color-adjust:exact;-webkit-print-color-adjust:exact}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{border-bottom:1px solid #bbb;padding:.3rem .5rem;text-align:left;vertical-align:top}
 td{font-variant-numeric:tabular-nums}
-figure{margin:1rem 0;display:inline-block;width:min(100%,30rem);vertical-align:top;break-inside:avoid}
+figure{margin:1rem 0;display:inline-block;width:min(100%,28rem);vertical-align:top;break-inside:avoid}
+.sheet table{break-inside:avoid}h2{break-after:avoid}
 svg{width:100%;height:auto;font:12px system-ui,sans-serif}
 .frame{fill:none;stroke:#111}.grid{stroke:#ddd}
 polyline,line.found,line.empty,line.all,line.ideal{fill:none;stroke-width:2.2}
@@ -29,7 +31,7 @@ polyline,line.found,line.empty,line.all,line.ideal{fill:none;stroke-width:2.2}
 .ideal{stroke:#767676;stroke-dasharray:2 4}
 .bar{stroke:#1f4e9c;stroke-width:2}.dot{fill:#1f4e9c}
 .partial{border:3px solid #b3261e;padding:.5rem 1rem;font-weight:700}
-@media print{@page{margin-top:2.4cm}}
+@media print{.sheet>thead{position:static;display:table-header-group}}
 """
 _SAID = {
     "simulated": "SIMULATED: no lorry was measured; these figures say nothing yet about real ones",
@@ -45,7 +47,7 @@ _LEFT_OUT = {
 
 _RELIABILITY = (
     "Reliability: the probability that the evidence says, at this dataset's own share of occupied passages, against "
-    "the share observed; bars are exact 95 % intervals."
+    "the share observed; the dotted line is where both agree, bars are exact 95 % intervals."
 )
 _TIPPETT = (
     "Tippett: the share of passages whose likelihood ratio is over x. Misleading evidence is the dashed line right of "
@@ -82,7 +84,9 @@ def page(whole: Evaluation, made: Made) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f"<title>Evaluation: {dataset} ({kind})</title><style>{_STYLE}</style></head><body>",
-        f'<p class="kind">{escape(_SAID[whole.kind])}</p>',
+        # The head of a table stands again on each printed page, and over nothing.
+        f'<table class="sheet" role="presentation"><thead><tr><th>{escape(_SAID[whole.kind])}</th></tr></thead>',
+        "<tbody><tr><td>",
         f"<h1>What is caught, and what is missed: {dataset}</h1>",
         ""
         if made.complete
@@ -92,7 +96,7 @@ def page(whole: Evaluation, made: Made) -> str:
         _plots(whole),
         _levels(whole),
         _METHOD,
-        "</body></html>\n",
+        "</td></tr></tbody></table></body></html>\n",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -131,7 +135,7 @@ def _text(part: Estimate) -> str:
     if part.value is None:
         return "not known"
     if part.low is None or part.high is None:
-        return f"{part.value:.3f}<br>too few for an interval"
+        return f"{part.value:.3f}<br>no interval"
     return f"{part.value:.3f}<br>{part.low:.3f} to {part.high:.3f}"
 
 
