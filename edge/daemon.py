@@ -27,7 +27,7 @@ from edge.places import Places
 from edge.publish.publisher import Publisher
 from edge.publish.replay import Replay
 from edge.quarantine import Quarantine
-from edge.records.outcome import press_of
+from edge.records import outcome_control
 from edge.records.outcome_book import OutcomeBook
 from edge.resume_notes import ResumeNotes
 from edge.service_notify import notify, watchdog_period_s
@@ -111,7 +111,7 @@ class _Daemon:
         )
         self._replay = Replay(self._publisher, journal)
         self._produced = Produced(self._version, model, config.sha256)
-        self._outcomes, self._one_at_a_time = OutcomeBook(journal, places.bundles, time.time_ns), asyncio.Lock()
+        self._outcomes = OutcomeBook(journal, places.bundles, time.time_ns)
         self._lane = Lane(
             journal,
             self._announce,
@@ -240,18 +240,7 @@ class _Daemon:
             await self._lane.declare(passage_id, Declared.model_validate(words).said(), f"uid {peer.user_id}")
             return {"passage_id": passage_id}
 
-        async def outcome(request: Mapping[str, Any], peer: control.Peer) -> Any:
-            press = press_of({name: value for name, value in request.items() if name != "do"})
-            async with self._one_at_a_time:
-                return await asyncio.to_thread(self._outcomes.enter, press, f"uid {peer.user_id}")
-
-        async def outcomes(request: Mapping[str, Any], peer: control.Peer) -> Any:
-            asked = request.get("passage_ids")
-            if not isinstance(asked, list) or not all(isinstance(passage_id, str) for passage_id in asked):
-                raise ValueError("outcomes: give passage_ids, a list of passages")
-            return await asyncio.to_thread(self._outcomes.standing, asked)
-
-        return {"status": status, "context": context, "outcome": outcome, "outcomes": outcomes}
+        return {"status": status, "context": context, **outcome_control.handlers(self._outcomes)}
 
 
 def _defaults(table: ContextTable) -> tuple[BodyType, Context]:

@@ -62,10 +62,12 @@ class Lane:
         now_utc_ns: Callable[[], int],
         monotonic_ns: Callable[[], int],
         random_bytes: Callable[[int], bytes] = os.urandom,
+        sealed: Callable[[str], None] = lambda passage_id: None,
     ) -> None:
         self._journal, self._publish, self._open_record = journal, publish, open_record
         self._looks_s, self._defaults = looks_s, defaults
         self._health, self._clock, self._random_bytes = health, clock, random_bytes
+        self._sealed = sealed
         self._now_utc_ns, self._monotonic_ns = now_utc_ns, monotonic_ns
         self._current: _InHand | None = None
         self._pre_roll: deque[Reading] = deque(maxlen=MOST_PRE_ROLL)
@@ -174,6 +176,7 @@ class Lane:
             log.error("passage %s: its bundle is not complete: %s; the next start tries again", ended.passage_id, fault)
             return
         await self._log_row("bundle", ended.passage_id, {"closing": closing.value, **named})
+        await asyncio.to_thread(self._sealed, ended.passage_id)  # an outcome may have come before its bundle
         log.info("passage %s: ended (%s)", ended.passage_id, closing.value)
 
     def _seal(self, record: PassageRecord, ended: ClosedPassage, clock: ClockQuality) -> dict[str, Any]:

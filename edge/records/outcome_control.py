@@ -1,0 +1,36 @@
+"""Outcomes through the control socket: what the daemon answers to the booth page and to ``lanepulse outcome``.
+
+``{"do": "outcome", …a press…}`` records one; ``{"do": "outcomes", "passage_ids": […]}`` tells which records stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from edge.control import ControlFault, Handler, Peer
+from edge.journal.journal import JournalFault
+from edge.records.outcome import press_of
+from edge.records.outcome_book import OutcomeBook
+
+
+def handlers(book: OutcomeBook) -> Mapping[str, Handler]:
+    """What the lane answers; one press after the other, so that two in the same moment cannot both be the first."""
+    one_at_a_time = asyncio.Lock()
+
+    async def outcome(request: Mapping[str, Any], peer: Peer) -> Any:
+        press = press_of({name: value for name, value in request.items() if name != "do"})
+        async with one_at_a_time:
+            try:
+                return await asyncio.to_thread(book.enter, press, f"uid {peer.user_id}")
+            except JournalFault as fault:
+                raise ControlFault(f"not recorded: {fault}") from None
+
+    async def outcomes(request: Mapping[str, Any], peer: Peer) -> Any:
+        asked = request.get("passage_ids")
+        if not isinstance(asked, list) or not all(isinstance(passage_id, str) for passage_id in asked):
+            raise ValueError("outcomes: give passage_ids, a list of passages")
+        return await asyncio.to_thread(book.standing, asked)
+
+    return {"outcome": outcome, "outcomes": outcomes}
