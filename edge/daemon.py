@@ -20,8 +20,9 @@ from drivers.reading import Reading
 from edge import active_model, control, keys
 from edge.clock import Clock
 from edge.config import ContextTable, LaneConfig
-from edge.journal.journal import Journal, Row
+from edge.journal.journal import Journal, JournalFault, Row
 from edge.lane import Lane
+from edge.lease import lock_of
 from edge.passage_record import Produced, open_record, recover
 from edge.places import Places
 from edge.publish.publisher import Publisher
@@ -94,6 +95,7 @@ class _Daemon:
                 monotonic_ns=time.monotonic_ns,
                 clock=self._clock.quality,
                 notes=self._notes.of(name),
+                lock=lock_of(places, name),
             )
             for name, device in config.devices.items()
         }
@@ -240,7 +242,29 @@ class _Daemon:
             await self._lane.declare(passage_id, Declared.model_validate(words).said(), f"uid {peer.user_id}")
             return {"passage_id": passage_id}
 
-        return {"status": status, "context": context, **outcome_control.handlers(self._outcomes)}
+        async def lease(request: Mapping[str, Any], peer: control.Peer) -> Any:
+            device = self._device_of(request)
+            await device.lend()
+            body = {"device": device.name, "source": f"uid {peer.user_id}", "process": peer.process_id}
+            log.info("%s: lent to %s (process %d)", device.name, body["source"], peer.process_id)
+            try:  # who takes a sense from the lane stands in its record, where that can be written
+                await asyncio.to_thread(self._journal.append, "lease", None, body)
+            except JournalFault as fault:
+                log.error("journal: %s", fault)
+            return {"device": device.name}
+
+        async def release(request: Mapping[str, Any], peer: control.Peer) -> Any:
+            self._device_of(request).take_back()
+            return {}
+
+        outcomes = outcome_control.handlers(self._outcomes)
+        return {"status": status, "context": context, "lease": lease, "release": release, **outcomes}
+
+    def _device_of(self, request: Mapping[str, Any]) -> Supervised:
+        device = self._devices.get(str(request.get("device")))
+        if device is None:
+            raise ValueError(f"no such device; this lane has {', '.join(self._devices) or 'none'}")
+        return device
 
 
 def _defaults(table: ContextTable) -> tuple[BodyType, Context]:

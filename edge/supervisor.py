@@ -16,12 +16,15 @@ from typing import Any
 
 from drivers.driver import Driver, DriverFault, Identity, Surroundings
 from drivers.reading import ClockQuality, Reading, VibrationBlock
+from edge.lease import MAINTENANCE, DeviceLock
 from edge.quarantine import Quarantine
 
 BACKOFF_FIRST_S = 0.5  # assumed: a plug that was only touched is back by then
 BACKOFF_LAST_S = 15.0  # assumed: a lane must not wait longer than a lorry for a cable that is back
 SETTLED_S = 30.0  # a driver that ran this long starts its next back-off from the first step
 ON_TIME_SHARE = 0.9  # of the expected rate
+LEASE_GRACE_S = 5.0  # a lease that nobody takes up by then is no lease
+LEASE_POLL_S = 0.25  # how soon a device is the lane's again when its holder has gone
 log = logging.getLogger("lanepulse.device")
 
 
@@ -61,6 +64,7 @@ class Supervised:
         monotonic_ns: Callable[[], int],
         clock: Callable[[], ClockQuality],
         notes: dict[str, str],
+        lock: DeviceLock | None = None,
     ) -> None:
         self.name = name
         self._driver, self._config, self._queue = driver, config, queue
@@ -73,6 +77,10 @@ class Supervised:
         self._last_ns: int | None = None
         self._last_status = "ok"
         self._arrivals: dict[str, deque[int]] = {}
+        self._lock, self._notes = lock, notes
+        self._driving: asyncio.Timeout | None = None
+        self._lent_until_ns: int | None = None
+        self._free = asyncio.Event()
         self.around = Surroundings(
             now_utc_ns,
             monotonic_ns,
@@ -83,7 +91,63 @@ class Supervised:
         )
 
     async def run(self) -> None:
-        """Until cancelled. A driver's own errors are causes; anything else is our defect and is named as one."""
+        """Until cancelled: drive the device whenever it is the lane's."""
+        while True:
+            await self._own()
+            try:
+                async with asyncio.timeout(None) as self._driving:
+                    await self._keep_driving()
+            except TimeoutError:  # `lend` alone ends it so
+                self._lose(MAINTENANCE, faulty=False)
+            finally:
+                self._driving = None
+                if self._lock is not None:
+                    self._lock.release()
+                self._free.set()
+
+    async def lend(self) -> None:
+        """Let go of the device, and take it back when the lease's holder has gone.
+
+        What it says in the meantime is no evidence: a stream that could be resumed begins anew.
+
+        Raises:
+            ValueError: it is lent already.
+        """
+        if self._lock is None or self._driving is None or self._lent_until_ns is not None:
+            holder = "" if self._lock is None else f" ({self._lock.holder()})"
+            raise ValueError(f"{self.name}: is {MAINTENANCE} already{holder}; wait for it or stop it")
+        self._free.clear()
+        self._lent_until_ns = self._monotonic_ns() + round(LEASE_GRACE_S * 1e9)
+        self._driving.reschedule(asyncio.get_running_loop().time())
+        await self._free.wait()
+        self._notes.clear()
+
+    def take_back(self) -> None:
+        """The lease's holder says that it is done: no need to wait for one who comes late."""
+        self._lent_until_ns = None
+
+    async def _own(self) -> None:
+        """Until the device's lock is ours. A lease counts as taken up once somebody else was seen with the lock."""
+        if self._lock is None:
+            return
+        while True:
+            try:
+                held_by_others = not self._lock.take()
+            except OSError as error:  # a lane without its sensors is worse than one whose lock cannot be kept
+                log.error("%s: no lock: %s", self.name, error)
+                return
+            if held_by_others:
+                self._lent_until_ns = None
+                self._cause, self._faulty = MAINTENANCE, False
+            elif self._lent_until_ns is None or self._monotonic_ns() >= self._lent_until_ns:
+                self._lent_until_ns = None
+                return
+            else:
+                self._lock.release()
+            await asyncio.sleep(LEASE_POLL_S)
+
+    async def _keep_driving(self) -> None:
+        """A driver's own errors are causes; anything else is our defect and is named as one."""
         backoff_s = BACKOFF_FIRST_S
         while True:
             began_ns = self._monotonic_ns()

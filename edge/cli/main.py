@@ -88,7 +88,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _code_of(error: Exception) -> int | None:
     """Exit code of an error that is not our defect. Compared by name, so that nothing is imported to say it."""
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
-    if names & {"edge.control.Unreachable", "edge.publish.subscriber.Unreachable"}:
+    if names & {"edge.control.Unreachable", "edge.publish.subscriber.Unreachable", "edge.lease.LeaseFault"}:
         return UNREACHABLE
     if names & {"edge.control.ControlFault", "edge.publish.subscriber.OutOfStep"}:
         return NO
