@@ -7,6 +7,21 @@ from collections.abc import Iterator
 
 from edge.records.schema import COMMON, TABLES, UNDATED, VERSION, Column
 
+HEAD = f"""# Data dictionary of the record
+
+Made from `edge/records/schema.py`, version {VERSION}; a test holds the two together. `lanepulse export` writes
+these tables as Parquet, CSV or JSON lines. A lake holds them as `<table>/site=…/lane=…/day=…/*.parquet`, with
+the list of its files and their digests in `lanes/<site>.<lane>.json`: a file that is not on the list, or is no
+longer what the list says, is never counted.
+
+Rows written while the clock was not set have the day `{UNDATED}`: they are counted as such and are in no period.
+In a pseudonymised export, columns marked * hold a keyed hash, free text is left out, and times are cut to the
+hour.
+
+## In every table
+
+"""
+
 
 def text() -> str:
     """``docs/data-dictionary.md``, whole."""
@@ -14,18 +29,7 @@ def text() -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield "# Data dictionary of the record"
-    yield ""
-    yield f"Made from `edge/records/schema.py`, version {VERSION}; a test holds the two together. `lanepulse export` writes"
-    yield "these tables as Parquet, CSV or JSON lines. A lake holds them as `<table>/site=…/lane=…/day=…/*.parquet`, with"
-    yield "the list of its files and their digests in `lanes/<site>.<lane>.json`: a file that is not on the list, or is no"
-    yield "longer what the list says, is never counted."
-    yield ""
-    yield f"Rows written while the clock was not set have the day `{UNDATED}`: they are counted as such and are in no period."
-    yield "In a pseudonymised export, columns marked * hold a keyed hash, free text is left out, and times are cut to the hour."
-    yield ""
-    yield "## In every table"
-    yield ""
+    yield from HEAD.splitlines()
     yield from _columns(COMMON)
     for table in TABLES:
         yield ""
