@@ -25,6 +25,7 @@ COMMANDS = {
     "journal": ("edge.cli.journal", "Is the record whole?"),
     "keys": ("edge.cli.keys", "Make, show and allow keys."),
     "models": ("edge.cli.models", "Signed models: verify, activate, and take back."),
+    "outcome": ("edge.cli.outcome", "What a search found."),
     "prompt": ("edge.cli.prompt", "The officer's prompt, in a terminal."),
     "replay": ("edge.cli.replay", "Weigh recorded passages again."),
     "run": ("edge.cli.run", "The lane daemon."),
