@@ -22,7 +22,7 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:0 auto;color:#111
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{border-bottom:1px solid #bbb;padding:.3rem .5rem;text-align:left;vertical-align:top}
 td{font-variant-numeric:tabular-nums}
-figure{margin:1rem 0;display:inline-block;width:min(100%,28rem);vertical-align:top;break-inside:avoid}
+figure{margin:1rem 1.2rem 1rem 0;display:inline-block;width:min(100%,27rem);vertical-align:top;break-inside:avoid}
 .sheet table{break-inside:avoid}h2{break-after:avoid}
 svg{width:100%;height:auto;font:12px system-ui,sans-serif}
 .frame{fill:none;stroke:#111}.grid{stroke:#ddd}

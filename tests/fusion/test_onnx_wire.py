@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from fusion.onnx_wire import needs
@@ -62,3 +64,15 @@ def test_functions_of_its_own_are_refused() -> None:
 def test_a_plain_model_says_what_it_needs() -> None:
     found = needs(model(helper.make_node("Identity", ["x"], ["y"])).SerializeToString())
     assert (found.ir_version, found.opsets, found.external_data) == (8, {"": 17}, False)
+
+
+GOOD = model(endless(), helper.make_node("Identity", ["x"], ["z"])).SerializeToString()
+
+
+@given(st.binary(max_size=200), st.integers(0, len(GOOD)), st.integers(0, 20))
+def test_any_bytes_are_needs_or_one_line_that_says_why_not(noise: bytes, at: int, instead: int) -> None:
+    for content in (noise, GOOD[:at] + noise[:4] + GOOD[at + instead :]):
+        try:
+            needs(content)
+        except ValueError as refusal:
+            assert "\n" not in str(refusal)
