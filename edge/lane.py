@@ -26,6 +26,7 @@ from fusion.passage import BodyType, Context
 from fusion.verdict import Level, Verdict
 
 PRE_ROLL_S = 60.0  # an outside sample of the same minute belongs to a passage (SCIENCE 3.2)
+AIR_AGAIN_S = 2.0  # an alarm must come within 10 s of the limit (SCIENCE 9); a load of produce is above it all the time
 MOST_PRE_ROLL = 2_000  # readings; the oldest go first
 log = logging.getLogger("lanepulse.lane")
 
@@ -43,6 +44,7 @@ class _InHand:
     level: Level | None = None
     final: bool = False
     opened: bool = False
+    next_air_s: float = 0.0
     gas: list[GasSample] = field(default_factory=list)
 
 
@@ -107,8 +109,7 @@ class Lane:
         await asyncio.to_thread(current.record.spool, reading)
         if isinstance(reading, GasSample) and reading.point is Point.INSIDE:
             current.gas.append(reading)
-            if not current.opened and alarm_in(current.gas[-240:], current.context, current.body_type):
-                await self._judge(current, Occasion.LIFE)
+            await self._watch_air(current)
 
     async def due(self) -> None:
         """Judge the look that has come due, and end a passage that has lasted too long."""
@@ -183,11 +184,23 @@ class Lane:
         verdicts = tuple(row.body for row in self._journal.of_passage(ended.passage_id, "verdict"))
         return record.complete(ended.ended_utc_ns, clock, verdicts)
 
+    async def _watch_air(self, current: _InHand) -> None:
+        """Judge at once where the air may be dangerous; a declared emitter that agrees is asked again in a while."""
+        measured_s = self._measured_s(current)
+        if current.opened or measured_s < current.next_air_s:
+            return
+        if alarm_in(current.gas[-240:], current.context, current.body_type):
+            current.next_air_s = measured_s + AIR_AGAIN_S
+            await self._judge(current, Occasion.LIFE)
+
     async def _judge(self, current: _InHand, occasion: Occasion) -> None:
         measured_s = self._measured_s(current)
         index = max((i for i, at_s in enumerate(self._looks_s) if at_s <= measured_s), default=0)
         states = {name: device.state for name, device in self._health().items()}
         verdict = await asyncio.to_thread(self._weigh, current, occasion, index, measured_s, states)
+        if occasion is Occasion.LIFE and verdict.level is not Level.OPEN_NOW:
+            await asyncio.to_thread(current.record.forget_look)  # nothing was said, so there is nothing to replay
+            return
         try:
             row = await asyncio.to_thread(self._record, verdict)
         except JournalFault as fault:

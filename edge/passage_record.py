@@ -142,6 +142,11 @@ class PassageRecord:
         self._keep()
         return taken_look(self._contents(), len(self._draft["looks"]) - 1)
 
+    def forget_look(self) -> None:
+        """Take back the last look: it gave no verdict."""
+        self._draft["looks"].pop()
+        self._keep()
+
     def issue(self, revision: int, now_utc_ns: int, *, final_before: bool, opened_before: bool) -> Issue:
         """What the verdict of this look carries."""
         by = self._produced.by(self._draft[MADE]["calibrations"])

@@ -108,11 +108,20 @@ def rig_of(tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel) 
     return Rig(lane, time, journal, bundles, announced)
 
 
-async def drive(rig: Rig, scenario: Scenario, seconds: float, until: Callable[[Rig], bool] = lambda _: False) -> None:
-    """Play a scenario's signals into the lane, half a second at a time."""
+async def drive(
+    rig: Rig,
+    scenario: Scenario,
+    seconds: float,
+    until: Callable[[Rig], bool] = lambda _: False,
+    air: Callable[[float], tuple[float, float | None]] | None = None,
+    cargo: str | None = None,
+) -> None:
+    """Play a scenario's signals into the lane, half a second at a time; ``air``: second -> ppm, temperature inside."""
     signals = play(scenario, seconds + 1, RATE_HZ)
     await rig.lane.handle(GasSample("outside", rig.stamp(), Point.AMBIENT, signals.outside_ppm))
     await rig.lane.handle(rig.presence(True))
+    if cargo is not None and rig.lane.in_hand is not None:
+        await rig.lane.declare(rig.lane.in_hand.passage_id, {"cargo": cargo}, "test")
     chunk = round(RATE_HZ / 2)
     random = np.random.default_rng(1)
     for index in range(round(seconds * 2)):
@@ -123,8 +132,8 @@ async def drive(rig: Rig, scenario: Scenario, seconds: float, until: Callable[[R
             part = counts[index * chunk : (index + 1) * chunk].astype(np.float64)
             await rig.lane.handle(VibrationBlock("chassis", stamp, sensor, "DHZ", RATE_HZ, part, index))
         if index % 2 == 0:
-            ppm = float(signals.inside_ppm[index // 2])
-            await rig.lane.handle(GasSample("probe", rig.stamp(), Point.INSIDE, ppm))
+            ppm, warm_c = (float(signals.inside_ppm[index // 2]), None) if air is None else air(rig.time.at_s)
+            await rig.lane.handle(GasSample("probe", rig.stamp(), Point.INSIDE, ppm, temperature_c=warm_c))
             outside = float(signals.outside_ppm + random.normal())
             await rig.lane.handle(GasSample("outside", rig.stamp(), Point.AMBIENT, outside))
         await rig.lane.due()
@@ -299,3 +308,43 @@ def test_a_bundle_with_only_a_rising_probe_is_never_no_search(
     for verdict in replayed(bundle, Weighing(model, Policy())).verdicts:
         assert verdict.level is not Level.NO_SEARCH
         assert verdict.evidence[1].log10_lr >= 0.0
+
+
+def test_a_load_of_produce_that_agrees_is_asked_again_and_says_nothing(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model)
+    below, above = 4_900.0, 5_200.0
+
+    def air(second: float) -> tuple[float, float | None]:  # over the limit only once the vehicle has been measured
+        return (below if second < 25.0 else above) + second % 3, 6.0
+
+    async def passage() -> None:
+        await drive(rig, scenario(body_type="refrigerated"), 34.0, air=air, cargo="produce")
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+    levels = [verdict["level"] for verdict in rig.verdicts()]
+    assert levels
+    assert "open_now" not in levels
+    assert compared(replayed(next(rig.bundles.iterdir()), Weighing(model, Policy()))) == []
+
+
+def test_a_load_of_produce_that_nothing_speaks_for_opens_once(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model)
+
+    async def passage() -> None:
+        await rig.lane.handle(rig.presence(True))
+        in_hand = rig.lane.in_hand
+        assert in_hand is not None
+        await rig.lane.declare(in_hand.passage_id, {"cargo": "produce"}, "test")
+        for second in range(1, 5):
+            rig.time.at_s = float(second)
+            await rig.lane.handle(GasSample("probe", rig.stamp(), Point.INSIDE, 5_200.0 + second, temperature_c=6.0))
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+    assert [verdict["level"] for verdict in rig.verdicts()].count("open_now") == 1
+    assert compared(replayed(next(rig.bundles.iterdir()), Weighing(model, Policy()))) == []
