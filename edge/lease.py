@@ -85,23 +85,20 @@ def leased(places: Places, device: str, take_s: float = TAKE_S) -> Iterator[None
         LeaseFault: somebody else holds it, or its lock file cannot be used.
         ControlFault: the lane runs and refuses.
     """
-    nobody = ""
+    nobody, lane = "", True
     try:
         ask(places.control_socket, {"do": "lease", "device": device})
     except Unreachable as error:
-        nobody = str(error)  # most likely no lane runs; if one does, it holds the lock
+        nobody, lane = str(error), False  # most likely no lane runs; if one does, it holds the lock
     lock = lock_of(places, device)
     try:
         _take(lock, take_s, device, nobody)
         yield
     finally:
         lock.release()
-
-
-def let_go(places: Places, device: str) -> None:
-    """Tell the lane that the device is free again. It would find out by itself, a little later."""
-    with contextlib.suppress(ControlFault):
-        ask(places.control_socket, {"do": "release", "device": device})
+        if lane:  # it finds out by itself, a little later
+            with contextlib.suppress(ControlFault):
+                ask(places.control_socket, {"do": "release", "device": device})
 
 
 def _take(lock: DeviceLock, take_s: float, device: str, nobody: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drivers.driver import Driver, DriverFault, Identity, Surroundings
-from drivers.reading import ClockQuality, Reading, VibrationBlock
+from drivers.reading import ClockQuality, Modality, Reading, VibrationBlock
 from edge.lease import MAINTENANCE, DeviceLock
 from edge.quarantine import Quarantine
 
@@ -77,6 +77,7 @@ class Supervised:
         self._last_ns: int | None = None
         self._last_status = "ok"
         self._arrivals: dict[str, deque[int]] = {}
+        self._tells_changes = driver.MODALITY is Modality.PRESENCE  # its driver polls, and says so where nobody answers
         self._lock, self._notes = lock, notes
         self._driving: asyncio.Timeout | None = None
         self._lent_until_ns: int | None = None
@@ -207,7 +208,7 @@ class Supervised:
     def health(self) -> DeviceHealth:
         """The three answers, now."""
         silent_s = None if self._last_ns is None else (self._monotonic_ns() - self._last_ns) / 1e9
-        there = not self._lost and silent_s is not None and silent_s <= self._silence_s()
+        there = not self._lost and silent_s is not None and (self._tells_changes or silent_s <= self._silence_s())
         on_time = there and self._on_time()
         believes = there and self._last_status == "ok"
         cause = self._cause
@@ -238,7 +239,7 @@ class Supervised:
 
     def _on_time(self) -> bool:
         """At least 90 % of the rate, over the arrivals that are remembered of each stream."""
-        for expected in self._driver.expected(self._config):
+        for expected in () if self._tells_changes else self._driver.expected(self._config):
             arrivals = self._arrivals.get(expected.stream) or self._arrivals.get("")
             if not arrivals or len(arrivals) < 2:
                 continue

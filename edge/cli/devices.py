@@ -12,6 +12,7 @@ from drivers.driver import DriverFault, Identity, Surroundings
 from edge.cli.main import DONE, UNREACHABLE
 from edge.cli.options import Settings, common
 from edge.cli.output import say_json, say_table
+from edge.cli.watch import command as watch
 from edge.clock import Clock
 from edge.config import Device
 
@@ -21,6 +22,9 @@ PROBE_S = 10.0  # assumed: five times what the slowest device of ours needs
 @click.group("devices")
 def command() -> None:
     """What is configured, and what answers."""
+
+
+command.add_command(watch)
 
 
 @command.command(
