@@ -56,6 +56,8 @@ class _ProducedBy(_Body):
 
 
 class _Verdict(_Body):
+    site: str
+    lane: str
     revision: int = Field(ge=1, le=MOST)
     final: bool
     issued_utc: str
@@ -172,7 +174,11 @@ def table_row(row: Row, site: str, lane: str) -> tuple[str, dict[str, Any]]:
         table = OF_ROW_KIND.get(row.kind)
         if table is None:
             return "other_rows", _common(row, site, lane) | {"row_kind": row.kind}
-        return table.name, _filled(table, _common(row, site, lane) | _READERS[table.name](row, document))
+        values = _READERS[table.name](row, document)
+        if (values.get("site", site), values.get("lane", lane)) != (site, lane):
+            of = f"{values['site']}/{values['lane']}"
+            raise RowRefused(f"lane: the verdict is of {of[:65]}, the journal of {site}/{lane}")
+        return table.name, _filled(table, _common(row, site, lane) | values)
     except (ValueError, RecursionError) as error:
         cause = _first(error) if isinstance(error, ValidationError) else str(error)
         return "refused_rows", _common(row, site, lane) | {"row_kind": row.kind, "cause": cause[:200]}

@@ -17,6 +17,8 @@ EVIDENCE = [
     for name in ("vibration", "co2", "mmwave", "xray")
 ]
 VERDICT = {
+    "site": "calais",
+    "lane": "3",
     "revision": 1,
     "final": True,
     "issued_utc": "2026-03-01T12:00:00Z",

@@ -1,0 +1,432 @@
+"""The record as Parquet: journal rows into tables, by site, lane and day; again and again, each row once.
+
+A lane's list (``lanes/<site>.<lane>.json``) names every file with its digest and says how far the journal was read.
+Files are written first, then the list is replaced: what a crash left behind is on no list and is never counted. A file
+of the list that is no longer what was written is quarantined and made anew where the journal is at hand, and named
+and left out where it is not.
+
+    LakeFault        one line: what cannot be counted, and why
+    └── LakeNewer    written by a newer version of this program
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge import json_text
+from edge.journal.chain import COLUMNS, FIRST_PREVIOUS, row_hash
+from edge.journal.journal import Row
+from edge.records.rows import table_row
+from edge.records.schema import BY_NAME, TABLES, VERSION, Kind, Table
+
+LIST_SCHEMA = "lanepulse.lake/1"
+CHUNK_ROWS = 50_000  # between two commits of the list; bounds memory to some 200 MB
+MERGE_ROWS = 200_000  # a day's file is made anew with what came later, up to this size; then a second one begins
+LONGEST_LIST = 64 * 1024 * 1024  # bytes; ten years of thirteen tables are a tenth of it
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
+QUARANTINE = "quarantine"
+_TYPES = {Kind.TEXT: pa.string(), Kind.WHOLE: pa.int64(), Kind.NUMBER: pa.float64(), Kind.TRUTH: pa.bool_()}
+
+
+class LakeFault(Exception):
+    """One line: what cannot be counted, and why."""
+
+
+class LakeNewer(LakeFault):
+    """Written by a newer version of this program."""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    path: str
+    sha256: str
+    bytes: int
+    rows: int
+    first: int
+    last: int
+
+
+class _List(BaseModel):
+    """Everything that counts of one lane."""
+
+    model_config = ConfigDict(extra="forbid")
+    schema_: str = Field(LIST_SCHEMA, alias="schema")
+    version: int = VERSION
+    site: str
+    lane: str
+    first_hash: str = ""
+    through_sequence: int = 0
+    through_hash: str = FIRST_PREVIOUS
+    clock_back: int = 0
+    files: dict[str, list[_File]] = {}  # table -> files
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an update did; ``mended`` names files that were no longer what had been written."""
+
+    read: int
+    through_sequence: int
+    mended: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A file that is not counted, and why."""
+
+    path: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What can be counted: table -> files; and what cannot."""
+
+    files: Mapping[str, tuple[Path, ...]]
+    lanes: tuple[tuple[str, str], ...]
+    troubles: tuple[Trouble, ...] = ()
+    clock_back: int = 0  # rows written at an earlier time than the row before them
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Rows not yet in a file: (table, day) -> values."""
+
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    count: int = 0
+
+
+def update(lake: Path, journal: Path, site: str, lane: str) -> Progress:
+    """Bring a lane's tables up to its journal. Nothing is added twice, whenever and however often it is called.
+
+    Raises:
+        LakeFault: the journal is not whole, is another one than was read before under this name, or is shorter; or
+            another update runs. What was in the lake stays.
+        LakeNewer: the lake was written by a newer program.
+        OSError: the disk.
+    """
+    if not (NAME.fullmatch(site) and NAME.fullmatch(lane)):
+        raise LakeFault(f"lane {site[:40]!r}/{lane[:40]!r}: not a lane's name; see [lane] in its configuration")
+    with _locked(lake, site, lane):
+        known = _read_list(lake, site, lane) or _List(site=site, lane=lane, schema=LIST_SCHEMA)
+        bad = _judged(lake, known)[1]
+        if bad:
+            _check_journal(journal, known)  # what is lost here must be there
+            for trouble in bad:
+                _quarantine(lake, trouble.path)
+            _forget(lake, known)
+            known = _List(site=site, lane=lane, schema=LIST_SCHEMA)
+        _sweep(lake, known)
+        before = known.through_sequence
+        chunk = _Chunk()
+        for row in _rows(journal, known):
+            table, values = table_row(row, site, lane)
+            chunk.rows[table, values["day"]].append(values)
+            chunk.count += 1
+            if chunk.count >= CHUNK_ROWS:
+                _commit(lake, known, chunk)
+                chunk = _Chunk()
+        if chunk.count:
+            _commit(lake, known, chunk)
+        return Progress(
+            known.through_sequence - before, known.through_sequence, tuple(f"{t.path}: {t.cause}" for t in bad)
+        )
+
+
+def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Contents:
+    """Every file that counts, of all lanes or of some. Reads only.
+
+    Raises:
+        LakeFault: no lake here, or a lane that is not in it.
+        LakeNewer: a list is of a newer program.
+    """
+    lists = sorted((lake / "lanes").glob("*.json")) if (lake / "lanes").is_dir() else []
+    if not lists:
+        raise LakeFault(f"{lake}: no record here; give the lane's --root, or a --lake that was written by export")
+    files: dict[str, list[Path]] = {table.name: [] for table in TABLES}
+    troubles, found, back, listed = [], [], 0, set[Path]()
+    for path in lists:
+        site, _, lane = path.stem.partition(".")
+        known = _read_list(lake, site, lane)
+        if known is None:
+            continue
+        good, bad = _judged(lake, known)
+        listed |= {lake / file.path for files_of in known.files.values() for file in files_of}
+        if lanes is not None and (site, lane) not in lanes:
+            continue
+        for table, paths in good.items():
+            files[table] += paths
+        troubles += bad
+        found.append((site, lane))
+        back += known.clock_back
+    for site, lane in lanes or ():
+        if (site, lane) not in found:
+            names = ", ".join("/".join(name) for name in found) or "none"
+            raise LakeFault(f"{lake}: no lane {site}/{lane} here; there are: {names}")
+    troubles += [
+        Trouble(str(path.relative_to(lake)), "on no lane's list: not written by an update that ended")
+        for table in TABLES
+        for path in sorted((lake / table.name).rglob("*.parquet*"))
+        if path not in listed
+    ]
+    return Contents({name: tuple(paths) for name, paths in files.items()}, tuple(found), tuple(troubles), back)
+
+
+def arrow_schema(table: Table) -> Any:
+    """The table's columns as Parquet holds them."""
+    return pa.schema([pa.field(column.name, _TYPES[column.kind]) for column in table.columns])
+
+
+def _rows(journal: Path, known: _List) -> Iterator[Row]:
+    """Rows after those that were read, each checked against its hash and its predecessor's.
+
+    The list is moved on as rows are given: it is true once they are in files.
+    """
+    with _opened(journal) as db:
+        _same_journal(journal, db, known)
+        last_ns = 0
+        for columns in db.execute(
+            f"SELECT {COLUMNS} FROM rows WHERE sequence > ? ORDER BY sequence", (known.through_sequence,)
+        ):
+            row = Row(*columns)
+            follows = row.sequence == known.through_sequence + 1 and row.previous_hash == known.through_hash
+            if not follows or row_hash(*columns[:-1]) != row.hash:
+                raise LakeFault(
+                    f"{journal}: row {known.through_sequence + 1} is not what was written; nothing from it on is"
+                    " counted (lanepulse journal verify)"
+                )
+            known.through_sequence, known.through_hash = row.sequence, row.hash
+            known.first_hash = known.first_hash or row.hash
+            known.clock_back += row.written_utc_ns < last_ns
+            last_ns = row.written_utc_ns
+            yield row
+
+
+@contextmanager
+def _opened(journal: Path) -> Iterator[sqlite3.Connection]:
+    """Read-only, at one moment of a journal that may be growing."""
+    if not journal.is_file():
+        raise LakeFault(f"{journal}: no journal here; give the lane's --root")
+    try:
+        with closing(sqlite3.connect(f"{journal.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            db.execute("BEGIN")
+            yield db
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise LakeFault(f"{journal}: {error}; nothing was added (lanepulse journal verify)") from None
+
+
+def _check_journal(journal: Path, known: _List) -> None:
+    with _opened(journal) as db:
+        _same_journal(journal, db, known)
+
+
+def _same_journal(journal: Path, db: sqlite3.Connection, known: _List) -> None:
+    for sequence, expected in ((1, known.first_hash), (known.through_sequence, known.through_hash)):
+        if known.through_sequence == 0:
+            return
+        found = db.execute("SELECT hash FROM rows WHERE sequence = ?", (sequence,)).fetchone()
+        if found is None:
+            raise LakeFault(
+                f"{journal}: ends before row {sequence}, which the record of {known.site}/{known.lane} has: an older"
+                " copy; nothing was added"
+            )
+        if found[0] != expected:
+            raise LakeFault(
+                f"{journal}: another journal than the one read before as {known.site}/{known.lane}: two lanes with one"
+                " name? Nothing was added; give one of them another [lane] name, or its own --lake"
+            )
+
+
+def _commit(lake: Path, known: _List, chunk: _Chunk) -> None:
+    """Files, then the list, then what the list no longer names."""
+    replaced: list[Path] = []
+    for (table_name, day), values in sorted(chunk.rows.items()):
+        files = known.files.setdefault(table_name, [])
+        folder = f"{table_name}/site={known.site}/lane={known.lane}/day={day}"
+        rows = pa.Table.from_pylist(values, schema=arrow_schema(BY_NAME[table_name]))
+        earlier = next((f for f in files if f.path.startswith(folder + "/") and f.rows < MERGE_ROWS), None)
+        if earlier is not None:
+            rows = pa.concat_tables([_as_today(pq.read_table(lake / earlier.path), BY_NAME[table_name]), rows])
+            files.remove(earlier)
+            replaced.append(lake / earlier.path)
+        files.append(_write(lake, folder, rows))
+        files.sort(key=lambda file: (file.path, file.first))
+    _write_list(lake, known)
+    for path in replaced:
+        path.unlink(missing_ok=True)
+
+
+def _write(lake: Path, folder: str, rows: Any) -> _File:
+    first, last = rows["sequence"][0].as_py(), rows["sequence"][-1].as_py()
+    (lake / folder).mkdir(parents=True, exist_ok=True)
+    name = f"{folder}/{first}-{last}.parquet"
+    path, beside = lake / name, lake / f"{name}.new"
+    meta = rows.replace_schema_metadata({"lanepulse.version": str(VERSION)})
+    pq.write_table(meta, beside, compression="zstd", version="2.6")
+    _sync(beside)
+    beside.replace(path)
+    _sync(path.parent)
+    content = path.read_bytes()
+    return _File(
+        path=name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        rows=rows.num_rows,
+        first=first,
+        last=last,
+    )
+
+
+def _as_today(rows: Any, table: Table) -> Any:
+    """A table of an older version: what it lacks is NULL."""
+    schema = arrow_schema(table)
+    columns = [
+        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _judged(lake: Path, known: _List) -> tuple[dict[str, list[Path]], list[Trouble]]:
+    """Files that are what was written, and those that are not.
+
+    A digest is not computed again while size, inode and change time are those at which it was last right.
+    """
+    seen_path = lake / "lanes" / f"{known.site}.{known.lane}.seen"
+    seen = _seen(seen_path)
+    good: dict[str, list[Path]] = defaultdict(list)
+    bad, now = [], dict[str, list[int]]()
+    for table, files in known.files.items():
+        for file in files:
+            cause = _cause(lake, file, seen, now) if table in BY_NAME else f"table {table} is not known here"
+            if cause:
+                bad.append(Trouble(file.path, cause))
+            else:
+                good[table].append(lake / file.path)
+    if now != seen and os.access(seen_path.parent, os.W_OK):
+        _replace(seen_path, json_text.write({path: [str(n) for n in stamp] for path, stamp in now.items()}).encode())
+    return good, bad
+
+
+def _cause(lake: Path, file: _File, seen: Mapping[str, list[int]], now: dict[str, list[int]]) -> str:
+    path = lake / file.path
+    if ".." in Path(file.path).parts or path.is_symlink():
+        return "its name leads out of the lake"
+    try:
+        status = path.stat()
+        stamp = [status.st_size, status.st_ctime_ns, status.st_ino]
+        if seen.get(file.path) != stamp:
+            if status.st_size != file.bytes or hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+                return "its content is not what was written"
+            version = int((pq.read_schema(path).metadata or {}).get(b"lanepulse.version", b"0"))
+            if version > VERSION:
+                return f"of version {version}, and this program knows up to {VERSION}"
+    except (OSError, ValueError, pa.ArrowException) as error:
+        return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {str(error)[:80]}"
+    now[file.path] = stamp
+    return ""
+
+
+def _seen(path: Path) -> dict[str, list[int]]:
+    try:
+        document = json_text.read(path.read_bytes()[: json_text.LONGEST_BYTES])
+        return {str(name): [int(n) for n in stamp] for name, stamp in document.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}  # it only saves time
+
+
+def _read_list(lake: Path, site: str, lane: str) -> _List | None:
+    path = lake / "lanes" / f"{site}.{lane}.json"
+    try:
+        raw = path.read_bytes()[: LONGEST_LIST + 1]
+    except FileNotFoundError:
+        return None
+    try:
+        known = _List.model_validate_json(raw)
+    except ValidationError as error:
+        raise LakeFault(f"{path}: not a lane's list ({error.error_count()} faults); remove it to read anew") from None
+    if known.schema_ != LIST_SCHEMA or known.version > VERSION:
+        raise LakeNewer(
+            f"{path}: {known.schema_}, version {known.version}; this program knows {LIST_SCHEMA}, {VERSION}"
+        )
+    if (known.site, known.lane) != (site, lane):
+        raise LakeFault(f"{path}: is the list of {known.site[:40]}/{known.lane[:40]}; a copied file?")
+    return known
+
+
+def _write_list(lake: Path, known: _List) -> None:
+    known.version = VERSION
+    _replace(lake / "lanes" / f"{known.site}.{known.lane}.json", known.model_dump_json(by_alias=True).encode())
+
+
+def _forget(lake: Path, known: _List) -> None:
+    """The list goes first, then its files: a crash in between leaves files on no list."""
+    (lake / "lanes" / f"{known.site}.{known.lane}.json").unlink(missing_ok=True)
+    for files in known.files.values():
+        for file in files:
+            (lake / file.path).unlink(missing_ok=True)
+
+
+def _sweep(lake: Path, known: _List) -> None:
+    """Remove what a crash of ours left behind in this lane's folders: files on no list."""
+    listed = {lake / file.path for files in known.files.values() for file in files}
+    for table in TABLES:
+        for path in (lake / table.name / f"site={known.site}" / f"lane={known.lane}").rglob("*.parquet*"):
+            if path not in listed:
+                _quarantine(lake, str(path.relative_to(lake)))
+
+
+def _quarantine(lake: Path, name: str) -> None:
+    path = lake / name
+    if not path.exists() or ".." in Path(name).parts:
+        return
+    (lake / QUARANTINE).mkdir(exist_ok=True)
+    aim = lake / QUARANTINE / name.replace("/", "~")
+    number = 0
+    while aim.exists():
+        number += 1
+        aim = aim.with_name(f"{name.replace('/', '~')}.{number}")
+    path.replace(aim)
+
+
+@contextmanager
+def _locked(lake: Path, site: str, lane: str) -> Iterator[None]:
+    (lake / "lanes").mkdir(parents=True, exist_ok=True)
+    with (lake / "lanes" / f"{site}.{lane}.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LakeFault(f"{lake}: {site}/{lane} is being brought up to date by another; try again") from None
+        yield
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(path.name + ".new")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
