@@ -23,6 +23,7 @@ from edge.config import ContextTable, LaneConfig
 from edge.journal.journal import Journal, JournalFault, Row
 from edge.lane import Lane
 from edge.lease import lock_of
+from edge.models import changes
 from edge.passage_record import Produced, open_record, recover
 from edge.places import Places
 from edge.publish.publisher import Publisher
@@ -50,9 +51,12 @@ async def run(config: LaneConfig, places: Places) -> None:
         ModelRefused, JournalFault, PublishFault, KeyFault, ControlFault: it cannot start; one line each.
     """
     places.make()
-    model = active_model.load(config.model)
+    model = active_model.for_lane(config.model, places)
+    for fault in model.faults:
+        log.error("model refused: %s; the lane judges by: %s", fault, model.name)
     curve, signing = keys.load_curve(places.curve), keys.load_signing(places.signing)
     with Journal.open(places.journal, signing) as journal:
+        changes.take_up(places, journal)
         daemon = _Daemon(config, places, journal, curve, model)
         await daemon.serve()
 
@@ -220,6 +224,7 @@ class _Daemon:
             version=self._version,
             up_s=time.monotonic() - self._began_s,
             model=self._model.name,
+            model_faults=self._model.faults,
             endpoints=self._endpoints,
             journal_sequence=self._sequence,
             recorded=self._lane.recorded,

@@ -31,6 +31,7 @@ class LaneState:
     version: str
     up_s: float
     model: str
+    model_faults: tuple[str, ...]  # what was refused, each in a line
     endpoints: Mapping[str, str]
     journal_sequence: int
     recorded: bool  # False while the journal cannot be written: verdicts then say so
@@ -57,6 +58,7 @@ def document(
         if in_hand is None
         else asdict(in_hand) | {"measured_s": round(in_hand.measured_s, 1), "allowed_s": in_hand.allowed_s},
         "model": state.model,
+        "model_faults": list(state.model_faults),
         "endpoints": dict(state.endpoints),
         "journal": {"sequence": state.journal_sequence, "recorded": state.recorded},
         "clock": {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns},

@@ -76,7 +76,7 @@ def _findings(config: LaneConfig, places: Places) -> Iterator[Finding]:
         if device.response is not None:
             yield from _response(device.name, device.response)
     yield from _keys(places)
-    yield _model(config)
+    yield _model(config, places)
     yield from _ports(config, places)
     yield _disk(places.state)
     yield _clock()
@@ -114,9 +114,9 @@ def _keys(places: Places) -> Iterator[Finding]:
         yield Finding("allow-list", "warning", fault)
 
 
-def _model(config: LaneConfig) -> Finding:
+def _model(config: LaneConfig, places: Places) -> Finding:
     try:
-        model = active_model.load(config.model)
+        model = active_model.load(config.model, places)
     except ModelRefused as error:
         return Finding("model", "failed", str(error))
     untaught = [look for look in config.policy.looks_s if look not in model.looks_s]

@@ -53,9 +53,10 @@ def _lane(settings: Settings, model: Path | None) -> Any:
     from fusion.policy import Policy
 
     config = settings.load() if settings.config is not None or settings.config_path.exists() else None
-    chosen = model if model is not None else None if config is None else config.model
     policy = Policy() if config is None else config.policy.policy()
-    return Weighing(load(chosen), policy)
+    if model is not None:
+        return Weighing(load(model), policy)  # a candidate is weighed unsigned: nothing is decided by it
+    return Weighing(load(None) if config is None else load(config.model, settings.places(config)), policy)
 
 
 def _print(

@@ -24,7 +24,7 @@ class PassageInHand(_Body):
 class JournalState(_Body):
     """How far the record is, and whether it can be written."""
 
-    sequence: int = Field(ge=0, description="newest row of any kind")
+    sequence: int = Field(ge=0, description="row number of the newest verdict")
     recorded: bool = Field(description="false while the journal cannot be written")
 
 
@@ -72,6 +72,7 @@ class StatusBody(_Body):
     state: Literal["empty", "measuring", "decided"]
     passage: PassageInHand | None
     model: str
+    model_faults: list[str] = Field(default=[], description="models that were refused, each in a line")
     endpoints: dict[str, str]
     journal: JournalState
     clock: ClockState
