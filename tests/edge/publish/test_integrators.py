@@ -153,6 +153,7 @@ def test_the_lane_s_real_state_is_what_the_schema_says() -> None:
         version="0.1.0",
         up_s=3.0,
         model="m",
+        model_faults=(),
         endpoints={"publish": "tcp://127.0.0.1:7501"},
         journal_sequence=4,
         recorded=True,
