@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup test demo lint bench clean
+.PHONY: help setup test demo lint bench coverage clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -43,6 +43,9 @@ bench: .venv/.test ## times beside floors measured in the same run
 
 kill: .venv/.test ## kill -9 of the daemon at twenty random moments of a busy lane
 	KILLS=20 $(BIN)/pytest --timeout 600 tests/hil/test_kill_nine.py
+
+coverage: .venv/.test ## do the stated 95 % intervals of calibrations hold the truth? 100 detunings of each
+	DETUNINGS=100 $(BIN)/pytest --timeout 600 -rP tests/calibration/test_coverage.py
 
 pins: ## resolve requirements/ anew after a change in pyproject.toml (needs uv)
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/test.txt
