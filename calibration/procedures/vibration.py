@@ -89,9 +89,7 @@ def noise(raw: Raw) -> Outcome:
     for sensor in _alive(raw, "quiet"):
         hz, found = velocity_spectra(raw.floats(f"quiet/{sensor}"), _rate(raw, sensor), _response(raw, sensor))
         density = np.abs(found) ** 2
-        inside = band(hz, *BAND_HZ)
-        power = density[:, inside].sum(axis=1) * (hz[1] - hz[0]) * 1e18  # (nm/s)^2
-        tenths = np.array([part.mean() for part in np.array_split(power, min(10, len(power) // 2))])
+        tenths = _tenths(raw.floats(f"quiet/{sensor}"), _rate(raw, sensor), _response(raw, sensor))
         mean, spread = of_repeats("mean square", tenths)
         rms = float(np.sqrt(mean))
         component = Component("scatter of tenths", Kind.A, spread.standard / (2 * rms), len(tenths) - 1, spread.source)
@@ -112,6 +110,18 @@ def noise(raw: Raw) -> Outcome:
     curves.append(Curve("coil and digitizer model", curves[0].x, floor))
     plot = Plot("Noise at rest", "Hz", "nm/s/√Hz", tuple(curves), log_x=True, log_y=True)
     return Outcome(tuple(results), tuple(checks), residuals={"model floor, nm/s": _floor_rms()}, plots=(plot,))
+
+
+def _tenths(counts: Floats, rate_hz: float, response: Response) -> Floats:
+    """Mean square in `BAND_HZ` of up to ten stretches that share no sample, (nm/s)^2."""
+    length = round(4.0 * rate_hz)
+    stretches = np.array_split(counts, max(2, min(10, len(counts) // (2 * length))))
+    found = []
+    for stretch in stretches:
+        hz, spectrum = velocity_spectra(stretch, rate_hz, response)
+        power = np.abs(spectrum[:, band(hz, *BAND_HZ)]) ** 2
+        found.append(float(power.mean(axis=0).sum() * (hz[1] - hz[0]) * 1e18))
+    return np.array(found)
 
 
 def floor_nm_s_rthz(hz: Floats | Any) -> Floats:
