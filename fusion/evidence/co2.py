@@ -1,30 +1,35 @@
-"""CO2 as evidence: inside minus outside, its level, its slope, and for how long the probe has dwelt.
+"""CO2 as evidence: inside minus outside, the level that the probe is on its way to, and for how long it has dwelt.
 
-A probe that still rises has not seen the load space yet: such a reading is a lower bound, flagged ``plateau`` 0, and
-the classifier lets it raise the score only (SCIENCE 3.2: two compartments and a lag of 10-30 s).
+A probe follows the air with a lag, so its step response is fitted (`settling`) and the level at its end is read: its
+T90 is stated beside it. Where that level is not known well enough the probe has not settled; such a reading is a lower
+bound, flagged ``settled`` 0, and the classifier lets it raise the score only (SCIENCE 3.2). Every probe is compared
+with outside air of the same minute, its own where it has any: then its offset cancels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, log10
+from dataclasses import dataclass
+from math import log10
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.reading import GasSample, Point
 from fusion.decision import OVER_RANGE
-from fusion.evidence.evidence import OK, Evidence, device_silence, silent
-from fusion.passage import Passage
+from fusion.evidence.air import compensated, condensing, usable, why_none
+from fusion.evidence.evidence import Evidence, device_silence, silent
+from fusion.evidence.settling import T90_LAGS, settle
+from fusion.passage import BodyType, Passage
 from fusion.verdict import State
 
 CO2 = "co2"
-FEATURES = ("excess_log", "slope_log", "plateau")  # what the classifier reads, in this order
+# What training reads, in order. A name never changes its meaning: a released model goes on reading what it learned.
+FEATURES = ("level_log", "step_log", "slope_log", "settled")
 
 OVER_RANGE_PPM = 10_000.0  # assumed: the smallest range of the probes we read; high, never invalid
-LOWEST_PPM, HIGHEST_PPM = 1.0, 1e6  # physical: there is no air without CO2; a volume fraction ends at one
-FROZEN_ROWS = 10  # assumed: the noise of a live cell moves the last digit within ten readings
 DWELL_NEEDED_S = 90.0  # SCIENCE 1: a hand probe's check takes 60-120 s
+SAME_MINUTE_S = 60.0  # SCIENCE 3.2: lane exhaust and weather move the outside by 20-200 ppm
 LAG_S = 30.0  # SCIENCE 3.2: slowest response of a diffusion cell (unverified)
 SETTLED_PPM = 15.0  # assumed: what may still be missing at a plateau ...
 SETTLED_SHARE = 0.1  # assumed: ... or this share of the excess, whichever is more
@@ -32,6 +37,19 @@ LEVEL_WINDOW_S = 10.0  # assumed: the level is the median of the last samples
 SLOPE_WINDOW_S = 30.0  # assumed: one lag
 FEWEST_ROWS = 3  # assumed: fewer have no middle; a slope of so few is weak, and the look's weights say so
 EXCESS_UNIT_PPM, SLOPE_UNIT_PPM_PER_MIN = 25.0, 10.0  # assumed: where the log features turn from linear
+LEAST_OUTSIDE_PPM = 380.0  # assumed: open air has had 400 and more for years; less is a probe that moved its zero
+BELOW_OUTSIDE_PPM = 75.0  # assumed: five times a probe's offset; no load space takes CO2 out of its air
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """One device inside: seconds since its first row and ppm, both (n,), and the share of its rows that were good."""
+
+    device: str
+    time_s: NDArray[np.float64]
+    ppm: NDArray[np.float64]
+    share: float
+    outside_ppm: float
 
 
 def co2_evidence(passage: Passage, until_utc_ns: int) -> Evidence:
@@ -40,39 +58,123 @@ def co2_evidence(passage: Passage, until_utc_ns: int) -> Evidence:
     inside = [s for s in gas if s.point is Point.INSIDE]
     if not inside:
         return device_silence(passage, CO2) or silent(CO2, State.ABSENT, "no probe presented")
-    good = _usable(inside)
+    if (gate := _gate(passage)) is not None:
+        return gate
+    ambient = usable([s for s in gas if s.point is Point.AMBIENT])
+    outcomes = [
+        _probe(passage, [s for s in inside if s.device == device], ambient)
+        for device in sorted({s.device for s in inside})
+    ]
+    found = [outcome for outcome in outcomes if isinstance(outcome, Evidence) and outcome.state is State.MEASURED]
+    if found:  # the probe that found most: people sit in one place
+        return max(found, key=lambda e: (e.features["excess_ppm"], e.features["dwell_s"]))
+    return min(outcomes, key=lambda e: (e.state is State.ABSENT, e.state.value, str(e.cause)))
+
+
+def _gate(passage: Passage) -> Evidence | None:
+    """Vehicles whose air says nothing of people."""
+    if passage.body_type is BodyType.OPEN:
+        return silent(CO2, State.OUT_OF_LIMITS, "an open body holds no air of its own")
+    if passage.context.cargo == "live_animals":
+        return silent(CO2, State.OUT_OF_LIMITS, "live animals on board breathe too")
+    return None
+
+
+def _probe(passage: Passage, rows: Sequence[GasSample], ambient: Sequence[GasSample]) -> Evidence:
+    """Evidence of one device inside."""
+    good = usable(rows)
     if not good:
-        return _only_bad(inside)
-    outside = _usable([s for s in gas if s.point is Point.AMBIENT])
-    if not outside:
-        return silent(CO2, State.OUT_OF_LIMITS, "no outside sample to compare with")
+        return why_none(rows)
+    if condensing(good):
+        return silent(CO2, State.FAULTY, f"{rows[0].device}: water on the probe: humidity {good[-1].humidity_pct:g} %")
+    outside = _outside(good, ambient)
+    if isinstance(outside, Evidence):
+        return outside
     if len(good) < FEWEST_ROWS:
         return silent(CO2, State.ABSENT, f"too little data: {len(good)} of {FEWEST_ROWS} samples inside")
-    return _measured(good, outside, len(good) / len(inside))
+    reference = float(np.median([_ppm(passage, s) for s in outside]))
+    own = {s.device for s in outside} == {rows[0].device}
+    time_s = np.array([(s.stamp.time_utc_ns - good[0].stamp.time_utc_ns) / 1e9 for s in good])
+    ppm = np.array([_ppm(passage, s) for s in good])
+    if (doubt := _doubt(rows[0].device, reference, float(np.median(ppm)), own)) is not None:
+        return doubt
+    return _measured(passage, _Probe(rows[0].device, time_s, ppm, len(good) / len(rows), reference))
 
 
-def _measured(inside: Sequence[GasSample], outside: Sequence[GasSample], share: float) -> Evidence:
-    time_s = np.array([(s.stamp.time_utc_ns - inside[0].stamp.time_utc_ns) / 1e9 for s in inside])
-    ppm = np.array([_ppm(s) for s in inside])
-    reference = float(np.median([_ppm(s) for s in outside]))
+def _outside(good: Sequence[GasSample], ambient: Sequence[GasSample]) -> Sequence[GasSample] | Evidence:
+    """Outside air of the same minute: the probe's own rows where it has any."""
+    if not ambient:
+        return silent(CO2, State.OUT_OF_LIMITS, "no outside sample to compare with")
+    began, ended = good[0].stamp.time_utc_ns, good[-1].stamp.time_utc_ns
+    away_s = [max(began - s.stamp.time_utc_ns, s.stamp.time_utc_ns - ended, 0) / 1e9 for s in ambient]
+    near = [s for s, away in zip(ambient, away_s, strict=True) if away <= SAME_MINUTE_S]
+    if not near:
+        cause = f"outside sample is {min(away_s):.0f} s away, limit {SAME_MINUTE_S:g} s: take one of the same minute"
+        return silent(CO2, State.OUT_OF_LIMITS, cause)
+    return [s for s in near if s.device == good[0].device] or near
+
+
+def _doubt(device: str, outside: float, inside: float, own: bool) -> Evidence | None:
+    """A probe that moved its own zero, as one that calibrates itself in stale air does.
+
+    Where inside and outside were read by the same probe its offset cancels, so that only the difference is asked.
+    """
+    if outside < LEAST_OUTSIDE_PPM and not own:
+        cause = f"outside reads {outside:.0f} ppm, open air has {LEAST_OUTSIDE_PPM:g} and more"
+    elif inside < outside - BELOW_OUTSIDE_PPM:
+        cause = f"{device} reads {outside - inside:.0f} ppm below outside air"
+    else:
+        return None
+    return silent(CO2, State.FAULTY, f"{cause}: a probe that calibrates itself? switch that off and calibrate it")
+
+
+def _measured(passage: Passage, probe: _Probe) -> Evidence:
+    time_s, ppm = probe.time_s, probe.ppm
     dwell_s = float(time_s[-1])
-    excess = float(np.median(ppm[time_s >= dwell_s - LEVEL_WINDOW_S])) - reference
+    last = float(np.median(ppm[time_s >= dwell_s - LEVEL_WINDOW_S]))
     recent = time_s >= dwell_s - SLOPE_WINDOW_S
     slope = robust_slope(time_s[recent], ppm[recent]) * 60.0
-    to_come = abs(slope) / 60.0 * LAG_S
-    plateau = dwell_s >= LAG_S and to_come <= max(SETTLED_PPM, SETTLED_SHARE * abs(excess))
+    may_miss = max(SETTLED_PPM, SETTLED_SHARE * abs(last - probe.outside_ppm))
+    still = dwell_s >= LAG_S and abs(slope) / 60.0 * LAG_S <= may_miss
+    step = settle(time_s, ppm)
+    fitted = not still and step.level_sd_ppm <= may_miss / 2
+    level = step.level_ppm if fitted else last
+    excess = level - probe.outside_ppm
+    closed = passage.context.doors != "open"
+    settled = (still or fitted) and closed
     features = {
         "excess_ppm": excess,
+        "step_ppm": level - step.start_ppm,
+        "outside_ppm": probe.outside_ppm,
         "slope_ppm_per_min": slope,
         "dwell_s": dwell_s,
         "dwell_needed_s": DWELL_NEEDED_S,
-        "plateau": float(plateau),
-        "excess_log": signed_log(excess, EXCESS_UNIT_PPM),
+        "settled": float(settled),
+        "level_log": signed_log(excess, EXCESS_UNIT_PPM),
+        "step_log": signed_log(level - step.start_ppm, EXCESS_UNIT_PPM),
         "slope_log": signed_log(slope, SLOPE_UNIT_PPM_PER_MIN),
+        "plateau": float(still and closed),  # concealment-1 reads this, and the level as far as the probe got:
+        "excess_log": signed_log(last - probe.outside_ppm, EXCESS_UNIT_PPM),
     }
-    note = None if plateau else f"{dwell_s:.0f} of {DWELL_NEEDED_S:.0f} s, still settling: a lower bound"
-    quality = share * min(1.0, dwell_s / DWELL_NEEDED_S)
+    if fitted:
+        features["t90_s"] = step.lag_s * T90_LAGS
+    quality = probe.share * min(1.0, dwell_s / DWELL_NEEDED_S)
+    note = _note(passage, dwell_s, settled, features.get("t90_s"))
     return Evidence(CO2, State.MEASURED, note, None, quality, features)
+
+
+def _note(passage: Passage, dwell_s: float, settled: bool, t90_s: float | None) -> str | None:
+    """The dwell while it is short, and why a reading is a lower bound only, or was read before the probe got there."""
+    parts = [f"{dwell_s:.0f} of {DWELL_NEEDED_S:.0f} s"] if dwell_s < DWELL_NEEDED_S else []
+    if passage.context.doors == "open":
+        parts.append("doors open: a lower bound")
+    elif not settled:
+        parts.append("still settling: a lower bound")
+    elif t90_s is not None:
+        parts.append(f"level read ahead of the probe, T90 {t90_s:.0f} s")
+    if passage.context.cargo in ("produce", "dry_ice"):
+        parts.append(f"{passage.context.cargo.replace('_', ' ')} declared, which gives off CO2")
+    return ", ".join(parts) or None
 
 
 def robust_slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -92,37 +194,7 @@ def signed_log(value: float, unit: float) -> float:
     return float(np.copysign(log10(1.0 + abs(value) / unit), value))
 
 
-def _ppm(sample: GasSample) -> float:
-    return OVER_RANGE_PPM if sample.status == OVER_RANGE or sample.co2_ppm is None else sample.co2_ppm
-
-
-def _valid(sample: GasSample) -> bool:
-    if sample.status == OVER_RANGE:
-        return True
-    ppm = sample.co2_ppm
-    return sample.status == OK and ppm is not None and isfinite(ppm) and LOWEST_PPM <= ppm <= HIGHEST_PPM
-
-
-def _usable(samples: Sequence[GasSample]) -> list[GasSample]:
-    """Valid rows without those of a frozen run, per device: identical bits are a stuck cell or a start-up constant."""
-    frozen: set[int] = set()
-    for device in {s.device for s in samples}:
-        run: list[GasSample] = []
-        for sample in (s for s in samples if s.device == device and _valid(s) and s.status == OK):
-            run = [*run, sample] if run and run[-1].co2_ppm == sample.co2_ppm else [sample]
-            if len(run) >= FROZEN_ROWS:
-                frozen.update(id(s) for s in run)
-    return [s for s in samples if _valid(s) and id(s) not in frozen]
-
-
-def _only_bad(samples: Sequence[GasSample]) -> Evidence:
-    """The cause of a probe that gave rows and no reading, by its own words."""
-    words = [s.status for s in samples if s.status != OK]
-    fixed = [s.co2_ppm for s in samples if _valid(s)]
-    if any("warm" in word.lower() for word in words) or (words and fixed):
-        return silent(CO2, State.OUT_OF_LIMITS, f"warming up: {len(samples)} rows, none valid")
-    if fixed:
-        return silent(CO2, State.FAULTY, f"frozen at {fixed[0]:g} ppm in {len(fixed)} rows: check the probe")
-    if words:
-        return silent(CO2, State.FAULTY, f"probe says {words[-1][:60]!r} in all {len(samples)} rows")
-    return silent(CO2, State.FAULTY, f"{len(samples)} rows below {LOWEST_PPM:g} or over {HIGHEST_PPM:g} ppm, not air")
+def _ppm(passage: Passage, sample: GasSample) -> float:
+    if sample.status == OVER_RANGE or sample.co2_ppm is None:
+        return OVER_RANGE_PPM
+    return compensated(passage, sample, sample.co2_ppm)

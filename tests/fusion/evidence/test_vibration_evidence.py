@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from calibration.response import Response
 from drivers.reading import ClockQuality, Stamp, WeatherSample
+from fusion.evidence.conditioning import GRID_HZ, forget
 from fusion.evidence.context import CONTEXT, context_values
+from fusion.evidence.rhythm import rhythm
 from fusion.evidence.vibration import FEATURES, vibration_evidence
 from fusion.passage import Context, Passage, SensorSeries
 from fusion.verdict import State
@@ -139,8 +141,11 @@ def test_wind_without_shelter_is_out_of_limits_with_its_figure() -> None:
     assert vibration_evidence(windy("shed", 9.1), at(30)).state is State.MEASURED
 
 
-@pytest.mark.parametrize("context", [Context(engine="on"), Context(driver="in"), Context(refrigeration="on")])
-def test_an_engine_and_a_driver_are_out_of_limits(context: Context) -> None:
+@pytest.mark.parametrize(
+    "context",
+    [Context(engine="on"), Context(driver="in"), Context(refrigeration="on"), Context(cargo="live_animals")],
+)
+def test_an_engine_a_driver_and_animals_are_out_of_limits(context: Context) -> None:
     assert vibration_evidence(passage(waves(1), context=context), at(30)).state is State.OUT_OF_LIMITS
 
 
@@ -170,6 +175,96 @@ def test_a_passing_train_is_left_out_and_the_rest_is_measured() -> None:
     person = vibration_evidence(passage(waves(1, 45)), at(45))
     assert found.features["energy_log"] < person.features["energy_log"] - 0.3
     assert found.quality is not None and calm.quality is not None and found.quality < calm.quality
+
+
+def ticking(beats_s: NDArray[np.float64], seconds: float = 45) -> Passage:
+    """An empty lorry that is struck at these moments: a short burst of 5 Hz at each body sensor."""
+    velocity = waves(0, seconds)
+    t = np.arange(round(seconds * RATE)) / RATE
+    struck = np.zeros(len(t))
+    for at in beats_s:
+        struck += 4e-6 * np.exp(-0.5 * ((t - at) / 0.08) ** 2) * np.cos(2 * np.pi * 5 * (t - at))
+    return passage({k: v + struck if k.startswith("B") else v for k, v in velocity.items()})
+
+
+def test_a_machine_that_ticks_is_named_and_says_nothing() -> None:
+    found = vibration_evidence(ticking(np.arange(0.3, 45, 0.8)), at(45))
+    assert found.state is State.OUT_OF_LIMITS
+    assert str(found.cause).startswith("a machine ticks at 75.") and found.features["rhythm_bpm"] == pytest.approx(
+        75, abs=1
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_heart_however_loud_is_no_machine(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    breath = np.sin(2 * np.pi * 0.27 * 0.8 * np.arange(60))
+    beats = np.cumsum(0.8 * (1 + 0.03 * breath + 0.02 * random.normal(size=60)))  # SCIENCE 2.1
+    found = vibration_evidence(ticking(beats[beats < 45]), at(45))
+    assert found.state is State.MEASURED and found.features["beat_log"] > 0.3
+
+
+@pytest.mark.parametrize("seconds", [5, 10, 30, 60])
+def test_noise_reaches_its_null_in_one_record_of_a_hundred_at_every_length(seconds: int) -> None:
+    random, keep = np.random.default_rng(seconds), np.ones(round(seconds * GRID_HZ), np.bool_)
+    over = sum(rhythm(random.normal(size=(2, len(keep))), keep).over_null_log > 0 for _ in range(300))
+    assert over <= 12  # three expected; five standard errors over that
+
+
+def test_exchanged_plugs_are_a_fault_and_the_rest_is_measured() -> None:
+    right = waves(1)
+    wrong = dict(right, B2=right["G1"], G1=right["B2"])
+    found = vibration_evidence(passage(wrong), at(30))
+    assert found.state is State.MEASURED and "B2 and G1: swapped" in str(found.cause)
+    assert "swapped" not in str(vibration_evidence(passage(right), at(30)).cause)
+
+
+def test_a_movement_is_counted() -> None:
+    moved = waves(1)
+    t = np.arange(3000) / RATE
+    for name in ("B1", "B2", "B3"):
+        moved[name] = moved[name] + 60e-6 * np.exp(-0.5 * ((t - 17) / 0.15) ** 2) * np.sin(2 * np.pi * 4.3 * (t - 17))
+    found = vibration_evidence(passage(moved), at(30))
+    assert found.features["movements"] == 1 and vibration_evidence(passage(waves(1)), at(30)).features["movements"] == 0
+    assert found.features["shift_log"] > 0.5
+
+
+def test_a_changed_rate_is_a_fault_of_that_sensor_only() -> None:
+    one = passage(waves(1))
+    changed = replace(one.vibration[0], counts=np.empty(0), response=None, fault="rate: B1 has records of two rates")
+    found = vibration_evidence(replace(one, vibration=(changed, *one.vibration[1:])), at(30))
+    assert found.state is State.MEASURED and "rate: B1" in str(found.cause)
+
+
+@pytest.mark.parametrize("rate_hz", [200.0, 250.0, 488.28125, 500.0])
+def test_the_rate_of_a_recorder_hardly_matters(rate_hz: float) -> None:
+    velocity = vibration(Scene(LORRY, (PERSON,), CALM), 30, 1000.0, np.random.default_rng(11))
+    found = []
+    for rate in (1000.0, rate_hz):
+        t = np.arange(round(30 * rate)) / rate
+        series = tuple(
+            SensorSeries(
+                k, "EHZ", START, rate, np.round(np.interp(t, np.arange(30_000) / 1e3, v) * 1e10), Response(1e10, 5.0)
+            )
+            for k, v in velocity.items()
+        )
+        found.append(vibration_evidence(replace(passage({}), vibration=series), at(30)).features["residual_um_s"])
+    assert found[1] == pytest.approx(found[0], rel=0.05)
+
+
+def test_a_baseline_and_the_sea_do_not_leak_into_the_heart_band() -> None:
+    t = np.arange(3000) / RATE
+    sea = {k: v + 3e-3 + 20e-6 * np.sin(2 * np.pi * 0.2 * t + 1) for k, v in waves(0).items()}
+    found, calm = vibration_evidence(passage(sea), at(30)), vibration_evidence(passage(waves(0)), at(30))
+    assert found.features["residual_um_s"] == pytest.approx(calm.features["residual_um_s"], rel=0.1)
+
+
+def test_a_look_after_others_has_the_bits_of_one_that_starts_from_nothing() -> None:
+    whole = passage(waves(1, 45))
+    grown = [vibration_evidence(whole, at(second)) for second in (5, 7.3, 10, 15, 30, 45)]
+    for second, before in zip((5, 7.3, 10, 15, 30, 45), grown, strict=True):
+        forget()
+        assert vibration_evidence(whole, at(second)) == before
 
 
 def test_the_order_of_sensors_does_not_matter() -> None:
