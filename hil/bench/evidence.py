@@ -32,17 +32,16 @@ def rows() -> list[Row]:
 
 
 def _floor(counts: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]) -> None:
-    """A forward FFT and a decimating inverse a channel; for each body channel the normal equations, a solve, and the
-    FFT pairs of two bands and an envelope."""
+    """A forward FFT and a decimating inverse a channel; correlations by FFT, one solve with all body channels on its
+    right, the residuals' inverse, and the FFT pair of their envelopes. Nothing of it can be left out."""
     points = round(SECONDS * GRID_HZ)
-    waves = {}
-    for name, series in counts.items():
-        waves[name] = scipy.fft.irfft(scipy.fft.rfft(series)[: points // 2 + 1], points)
-    ground = [waves[name] for name in waves if name.startswith("G")]
-    for name in (name for name in waves if name.startswith("B")):
-        design = np.stack([np.roll(g, lag) for g in ground for lag in range(TAPS)], axis=1)
-        solved = np.linalg.solve(design.T @ design + np.eye(design.shape[1]), design.T @ waves[name])
-        explained = design @ solved
-        for wave in (explained, waves[name] - explained):
-            scipy.fft.irfft(scipy.fft.rfft(wave), points)
-        scipy.fft.ifft(scipy.fft.fft(waves[name]))
+    spectra = np.stack([scipy.fft.rfft(series)[: points // 2 + 1] for series in counts.values()])
+    waves = scipy.fft.irfft(spectra, points, axis=1)
+    padded = scipy.fft.rfft(waves, 2 * points, axis=1)
+    body, ground = padded[: len(SENSORS) - 2], padded[len(SENSORS) - 2 :]
+    own = scipy.fft.irfft(ground[:, None] * ground.conj()[None], 2 * points, axis=2)[..., :TAPS]
+    cross = scipy.fft.irfft(ground[:, None] * body.conj()[None], 2 * points, axis=2)[..., :TAPS]
+    normal = np.eye(2 * TAPS) * own.max()
+    solved = np.linalg.solve(normal, cross.transpose(0, 2, 1).reshape(2 * TAPS, -1))
+    residual = scipy.fft.irfft(body * solved[0, 0], 2 * points, axis=1)[:, :points]
+    scipy.fft.ifft(scipy.fft.fft(residual, axis=1), axis=1)
