@@ -1,0 +1,109 @@
+"""What moved, and since when: so that displacement is seen while it happens.
+
+An e-detector (Shin, Ramdas, Rinaldo, "E-detectors", 2023): for each day a factor whose mean is at most 1 while
+nothing has moved; the product since the best possible beginning is the evidence, and it raises an alarm when it
+reaches ``1 / false_alarms_per_day``. However long one looks, an alarm comes without cause at most that often.
+
+What "nothing has moved" means is taken from the reference days with their own uncertainty: an increase must beat the
+upper end of the reference's interval, a decrease the lower end. So a short reference raises few alarms, not many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import exp, log
+
+import numpy as np
+
+from edge.records.intervals import share
+
+REFERENCE_DAYS = 90  # assumed: a season's first quarter; the first such days of the period are the reference
+REFERENCE_CONFIDENCE = 0.99
+FALSE_ALARMS_PER_DAY = 1 / 3_650  # one in ten years for each series that is watched
+FACTORS = (1.25, 1.5, 2.0, 3.0)  # sizes of a change that are looked for, all at once
+
+
+class Direction(StrEnum):
+    """Which way it moved."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """``cases`` out of ``of`` for each day, in order; a day without any ``of`` says nothing."""
+
+    name: str
+    days: tuple[str, ...]
+    cases: tuple[int, ...]
+    of: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An alarm. ``since`` is the likeliest first day of what is new, ``seen`` the day on which it was sure;
+    ``before`` is the reference's share, ``after`` that of all days from ``since`` on."""
+
+    name: str
+    direction: Direction
+    since: str
+    seen: str
+    before: float
+    after: float
+
+
+def changes(series: Series, reference_days: int = REFERENCE_DAYS) -> list[Change]:
+    """The alarms of a series: one each way at most, at its first. None while there are too few days."""
+    reference = slice(0, reference_days)
+    of, cases = sum(series.of[reference]), sum(series.cases[reference])
+    if len(series.days) <= reference_days or of == 0:
+        return []
+    found = share(cases, of, REFERENCE_CONFIDENCE).estimate
+    alarms = []
+    for direction, null in ((Direction.UP, found.high), (Direction.DOWN, found.low)):
+        if null is None or not 0.0 < null < 1.0:
+            continue  # nothing can be less than never, or more than always
+        alarm = _first_alarm(series, reference_days, null, direction)
+        if alarm is not None:
+            begin, seen = alarm
+            after_of = sum(series.of[begin:])
+            alarms.append(
+                Change(
+                    series.name,
+                    direction,
+                    series.days[begin],
+                    series.days[seen],
+                    cases / of,
+                    sum(series.cases[begin:]) / after_of if after_of else 0.0,
+                )
+            )
+    return alarms
+
+
+def _first_alarm(series: Series, start: int, null: float, direction: Direction) -> tuple[int, int] | None:
+    """Index of the likeliest beginning and of the first day of alarm.
+
+    Each factor has its own product, which begins anew whenever it falls under 1 (so that a change late in a long
+    quiet time is seen as fast as an early one); they share the bound among them.
+    """
+    bound = log(len(FACTORS) / FALSE_ALARMS_PER_DAY)
+    shifts = [_shifted(null, factor if direction is Direction.UP else 1 / factor) for factor in FACTORS]
+    evidence, begun = np.zeros(len(shifts)), [start] * len(shifts)
+    for day in range(start, len(series.days)):
+        x, n = series.cases[day], series.of[day]
+        for index, shift in enumerate(shifts):
+            if evidence[index] <= 0.0:
+                evidence[index], begun[index] = 0.0, day
+            evidence[index] += x * log(shift / null) + (n - x) * log((1 - shift) / (1 - null))
+        best = int(np.argmax(evidence))
+        if evidence[best] >= bound:
+            return begun[best], day
+    return None
+
+
+def _shifted(share_before: float, factor: float) -> float:
+    """A share whose odds are ``factor`` times as high: it stays a share."""
+    odds = exp(log(share_before / (1 - share_before)) + log(factor))
+    return odds / (1 + odds)
