@@ -19,6 +19,8 @@ SENSITIVITY_COUNTS_PER_M_S = (
 )  # geophone V/(m/s), counts/V at gain 100 (DEVICES-serial 1.6, assumed gain)
 FULL_SCALE = 2**31 - 1
 PROBE_IN_S = 2.0  # the officer puts the probe through the seal
+IDLE_ORDERS = ((0.5, 1.0), (1.0, 0.5), (1.5, 0.6), (3.0, 1.0))  # SCIENCE 2.4: half orders and firing; shares assumed
+IDLE_M_S = 50e-6  # SCIENCE 2.4: up to 100 um/s on the chassis (unverified)
 
 
 class Event(BaseModel):
@@ -35,6 +37,8 @@ class Scenario(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: str
+    expected: tuple[str, ...] = ()  # levels that are right for it; empty where nothing is claimed
+    why: str = ""  # of what is expected
     seed: int
     body_type: str
     mass_kg: float = Field(gt=0)
@@ -43,6 +47,9 @@ class Scenario(BaseModel):
     wind_m_s: float = Field(1.0, ge=0)
     sheltered: bool = True
     cargo: str = "general"
+    cargo_l_min: float = Field(0.0, ge=0, description="CO2 that the load gives off")
+    idle_rpm: float | None = Field(None, ge=300, le=3000, description="The lorry's own engine was left running")
+    probe_out_s: float | None = Field(None, gt=PROBE_IN_S, description="The officer pulls the probe out again")
     context: dict[str, str] = {}
     events: tuple[Event, ...] = ()
 
@@ -55,6 +62,7 @@ class Signals:
     counts: dict[str, NDArray[np.int64]]
     inside_ppm: NDArray[np.float64]
     outside_ppm: float
+    wind_m_s: float = 0.0  # on the mast, whatever the shelter
 
 
 def read(path: Path) -> Scenario:
@@ -81,16 +89,34 @@ def play(scenario: Scenario, duration_s: float, rate_hz: float) -> Signals:
     people = tuple(replace(person, coupling=max(person.coupling, 0.5)) for person in people[: scenario.people])
     scene = Scene(lorry, people, around)
     waves = vibration(scene, duration_s, rate_hz, random)
+    if scenario.idle_rpm is not None:
+        _idle(waves, scenario.idle_rpm, rate_hz, random)
     counts = {name: _counts(waves[name], rate_hz) for name in SENSORS}
     air: Air = replace(
         draw_air(scene, random),
         sealed_for_s=scenario.sealed_for_s,
         cargo=scenario.cargo,
-        cargo_l_min=0.0,
+        cargo_l_min=scenario.cargo_l_min,
         offset_ppm=0.0,
     )
     seconds = np.arange(round(duration_s), dtype=np.float64)
-    return Signals(rate_hz, counts, probe_ppm(scene, air, seconds, PROBE_IN_S, random), air.outside_ppm)
+    inside_ppm = probe_ppm(scene, air, seconds, PROBE_IN_S, random)
+    if scenario.probe_out_s is not None:
+        after_s = np.maximum(seconds - scenario.probe_out_s, 0.0)
+        inside_ppm = air.outside_ppm + (inside_ppm - air.outside_ppm) * np.exp(-after_s / air.lag_s)
+    return Signals(rate_hz, counts, inside_ppm, air.outside_ppm, scenario.wind_m_s)
+
+
+def _idle(waves: dict[str, NDArray[np.float64]], rpm: float, rate_hz: float, random: np.random.Generator) -> None:
+    """The engine shakes the body, and hardly the ground beside it."""
+    n = len(waves["B1"])
+    t = np.arange(n) / rate_hz
+    hunting = 1 + 0.004 * np.sin(2 * np.pi * 0.15 * t)  # assumed: a governor's slow swing
+    for order, share in IDLE_ORDERS:
+        phase = 2 * np.pi * np.cumsum(rpm / 60 * order * hunting) / rate_hz + random.uniform(0, 2 * np.pi)
+        for sensor, wave in waves.items():
+            coupling = 1.0 if sensor.startswith("B") else 0.01  # assumed
+            wave += share * coupling * random.uniform(0.6, 1.4) * IDLE_M_S * np.sin(phase)
 
 
 def _counts(velocity: NDArray[np.float64], rate_hz: float) -> NDArray[np.int64]:
