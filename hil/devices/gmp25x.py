@@ -1,7 +1,8 @@
 """A GMP252 probe on a pseudo-terminal: Modbus RTU written by hand, ``python -m hil.devices.gmp25x --link PATH``.
 
 Prints ``port PATH``; takes one JSON object a line on stdin. Values stay until changed: ``{"co2_ppm": 612.0}``,
-``{"noise_ppm": 0.5}`` (a cell without noise is soon held to be frozen),
+``{"noise_ppm": 0.5}`` (a cell without noise is soon held to be frozen), out of tune: ``{"gain": 1.1}``,
+``{"offset_ppm": -20}``, ``{"lag_s": 26}`` and ``{"delay_s": 7.5}`` (see `hil.world.cell`),
 ``{"status": 2}`` (CO2 status), ``{"device_status": 2}``, ``{"errors": 4096}``, ``{"filter": 20}`` and
 ``{"unit_register": 7}`` (what 0x0300 says). Each line is answered with ``done``. Faults hit the next request,
 or the next ``"times"``: ``{"do": "late", "ms": 800}``, ``silent``, ``crc``. ``unplug`` hangs
@@ -19,10 +20,13 @@ import pty
 import random
 import struct
 import sys
+import time
 import tty
 from collections import deque
 from pathlib import Path
 from typing import Any
+
+from hil.world.cell import Cell
 
 REPLY_S = 0.01  # assumed: a probe answers after some milliseconds
 MAPPED = ((0x0000, 0x0010), (0x0100, 0x0102), (0x0200, 0x0210), (0x0300, 0x0309), (0x0800, 0x0806))  # [from, to)
@@ -48,10 +52,10 @@ class Probe:
 
     def __init__(self, unit: int) -> None:
         self.unit = unit
-        self.co2_ppm, self.noise_ppm = 420.0, 0.0
+        self.cell, self.noise_ppm = Cell(420.0), 0.0
         self._chance = random.Random(unit)  # the same noise each time
         self.registers: dict[int, int] = {0x0300: unit, 0x0301: 2, 0x0302: 0, 0x0308: 100}
-        self.put_float(0x0000, self.co2_ppm)
+        self.measure()
         for base in (0x0200, 0x0208):
             self.put_float(base, 1013.0)
 
@@ -61,13 +65,12 @@ class Probe:
         self.registers[address], self.registers[address + 1] = low, high
 
     def measure(self) -> None:
-        """A new value of the cell: ``co2_ppm`` and its noise, 1 sigma."""
-        self.put_float(0x0000, self.co2_ppm + self._chance.gauss(0.0, 1.0) * self.noise_ppm)
+        """A new value of the cell, and its noise, 1 sigma."""
+        self.put_float(0x0000, self.cell.shown(time.monotonic()) + self._chance.gauss(0.0, 1.0) * self.noise_ppm)
 
     def take(self, order: dict[str, Any]) -> None:
         """Set what an order names."""
-        if "co2_ppm" in order:
-            self.co2_ppm = float(order["co2_ppm"])
+        self.cell.take(order, time.monotonic())
         self.noise_ppm = float(order.get("noise_ppm", self.noise_ppm))
         self.measure()
         if "status" in order:

@@ -2,6 +2,7 @@
 
 Prints ``port PATH``; takes one JSON object a line on stdin, each answered with ``done``. It measures every
 ``--every`` seconds, or only when told (0). Values stay until changed: ``{"co2_ppm": 612.0}``, ``{"noise_ppm": 0.5}``,
+out of tune by ``gain``, ``offset_ppm``, ``lag_s`` and ``delay_s`` (see `hil.world.cell`),
 ``{"temperature_c": 21.0}``, ``{"humidity_pct": 40.0}``, ``{"asc": 1}``, ``{"asc_sticks": true}`` (a write of it is
 answered and not kept). ``{"do": "measure"}`` makes a measurement. Faults hit the next request, or the next ``"times"``:
 ``{"do": "late", "ms": 800}``, ``silent``, ``crc``. ``unplug`` hangs up, ``plug`` comes back.
@@ -13,12 +14,14 @@ import argparse
 import asyncio
 import random
 import struct
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
 
 from hil.devices.gmp25x import crc, first_request
 from hil.devices.pty_line import PtyLine, obey
+from hil.world.cell import Cell
 
 UNIT = 0x61
 REPLY_S = 0.005  # assumed: some milliseconds
@@ -33,7 +36,8 @@ class Sensor:
         self.line = PtyLine(link, self._hear)
         self._every_s = every_s
         self.registers = {FIRMWARE: 0x0342, INTERVAL: 2, READY: 0, START: 0, STOP: 0, ASC: 1}  # it comes with ASC on
-        self._values = {"co2_ppm": 420.0, "temperature_c": 21.0, "humidity_pct": 40.0}
+        self.cell = Cell(420.0)
+        self._values = {"temperature_c": 21.0, "humidity_pct": 40.0}
         self._noise_ppm, self._chance = 0.0, random.Random(0x30)  # the same noise each time
         self._asc_sticks = self._measuring = False
         self._faults: deque[dict[str, Any]] = deque(maxlen=100)
@@ -42,6 +46,7 @@ class Sensor:
 
     def take(self, order: dict[str, Any]) -> None:
         """Do what an order names."""
+        self.cell.take(order, time.monotonic())
         for name in self._values:
             self._values[name] = float(order.get(name, self._values[name]))
         self._noise_ppm = float(order.get("noise_ppm", self._noise_ppm))
@@ -71,7 +76,7 @@ class Sensor:
         self.registers[READY] = 1
 
     def _fill(self) -> None:
-        co2 = self._values["co2_ppm"] + self._chance.gauss(0.0, 1.0) * self._noise_ppm
+        co2 = self.cell.shown(time.monotonic()) + self._chance.gauss(0.0, 1.0) * self._noise_ppm
         raw = struct.pack(">fff", co2, self._values["temperature_c"], self._values["humidity_pct"])
         for at, word in enumerate(struct.unpack(">6H", raw)):
             self.registers[MEASUREMENT + at] = word

@@ -1,7 +1,8 @@
 """A Senseair S8 or K30 on a pseudo-terminal: Modbus RTU by hand, ``python -m hil.devices.senseair --link PATH``.
 
 Prints ``port PATH``; takes one JSON object a line on stdin, each answered with ``done``. Values stay until changed:
-``{"co2_ppm": 612}``, ``{"status": 32}`` (input register 1), ``{"abc_hours": 180}`` (holding register 32),
+``{"co2_ppm": 612}``, out of tune by ``gain``, ``offset_ppm``, ``lag_s`` and ``delay_s`` (see `hil.world.cell`),
+``{"noise_ppm": 1}``, ``{"status": 32}`` (input register 1), ``{"abc_hours": 180}`` (holding register 32),
 ``{"abc_sticks": true}`` (a write of it is answered and not kept), ``{"serial": 4660}``. Faults hit the next request,
 or the next ``"times"``: ``{"do": "late", "ms": 800}``, ``silent``, ``crc``. ``unplug`` hangs up, ``plug`` comes back.
 """
@@ -10,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import struct
+import time
 from collections import deque
 from pathlib import Path
 from typing import Any
 
 from hil.devices.gmp25x import crc, first_request
 from hil.devices.pty_line import PtyLine, obey
+from hil.world.cell import Cell
 
 ANY_UNIT = 0xFE  # answered by whoever hears it
 REPLY_S = 0.01  # assumed: some milliseconds
@@ -34,13 +38,15 @@ class Sensor:
         self.inputs = dict.fromkeys(range(0x20), 0)
         self.inputs |= {CO2: 420, TYPE_HIGH: 0x0001, TYPE_LOW: 0x0203, FIRMWARE: 0x0208, SERIAL_LOW: 0x1234}
         self.holdings = {0x00: 0, 0x01: 0, ABC_PERIOD: 0}
+        self.cell, self._noise_ppm, self._chance = Cell(420.0), 0.0, random.Random(0x68)  # the same noise each time
         self._abc_sticks = False
         self._faults: deque[dict[str, Any]] = deque(maxlen=100)
         self._received = b""
 
     def take(self, order: dict[str, Any]) -> None:
         """Do what an order names."""
-        self.inputs[CO2] = int(order.get("co2_ppm", self.inputs[CO2]))
+        self.cell.take(order, time.monotonic())
+        self._noise_ppm = float(order.get("noise_ppm", self._noise_ppm))
         self.inputs[STATUS] = int(order.get("status", self.inputs[STATUS]))
         self.holdings[ABC_PERIOD] = int(order.get("abc_hours", self.holdings[ABC_PERIOD]))
         self._abc_sticks = bool(order.get("abc_sticks", self._abc_sticks))
@@ -75,6 +81,8 @@ class Sensor:
         function, address, count = struct.unpack(">BHH", request[1:6])
         if function in (3, 4):
             registers = self.holdings if function == 3 else self.inputs
+            noise = self._chance.gauss(0.0, 1.0) * self._noise_ppm
+            self.inputs[CO2] = round(self.cell.shown(time.monotonic()) + noise) & 0xFFFF
             wanted = range(address, address + count)
             if not 1 <= count <= MOST_REGISTERS or any(at not in registers for at in wanted):
                 return bytes((function | 0x80, 2))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from calibration.procedures import vibration
+from calibration.procedures import co2, vibration
 from calibration.raw import Raw
 from calibration.uncertainty import Quantity
 from hil.world import geophones as world
@@ -73,7 +73,56 @@ def background(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair
     return [(vibration.background(raw).result("sigma"), sigma)]
 
 
-PROCEDURES = [step, huddle, noise, background]
+def gas(level: float, noise: float, random: Random) -> dict[str, Any]:
+    t = np.arange(0.0, 60.0, 0.5)
+    return {"t_s": t, "ppm": level + random.normal(0, noise, len(t))}
+
+
+def probe(random: Random) -> tuple[float, float, dict[str, Any]]:
+    """Gain and offset that the correction must have, and the certificates."""
+    gain, offset = float(random.uniform(0.85, 1.18)), float(random.uniform(-100, 100))
+    zero = {"name": "nitrogen", "value": 0.5, "unit": "ppm", "expanded_uncertainty": 0.5}
+    span = {"name": "mixture", "value": 2000.0, "unit": "ppm", "expanded_uncertainty": 20.0}
+    return gain, offset, {"zero": zero, "span": span}
+
+
+def two_point(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    gain, offset, given = probe(random)
+    arrays = {}
+    levels = {role: (drawn(random, given[role]) - offset) / gain for role in given}
+    for step, role in (("zero", "zero"), ("span", "span"), ("check", "span")):
+        for name, array in gas(levels[role], float(random.uniform(0.3, 3)), random).items():
+            arrays[f"{step}/{name}"] = array
+    found = co2.two_point(Raw(arrays, {"references": given}))
+    return [(found.result("gain"), gain), (found.result("offset"), offset)]
+
+
+def zero(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    _, offset, given = probe(random)
+    arrays = {f"zero/{n}": a for n, a in gas(drawn(random, given["zero"]) - offset, 1.0, random).items()}
+    return [(co2.zero(Raw(arrays, {"references": given})).result("offset"), offset)]
+
+
+def span(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    gain, _, given = probe(random)
+    arrays = {f"span/{n}": a for n, a in gas(drawn(random, given["span"]) / gain, 1.0, random).items()}
+    return [(co2.span(Raw(arrays, {"references": given})).result("gain"), gain)]
+
+
+def lag(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    delay, tau = float(random.uniform(1, 10)), float(random.uniform(3, 20))
+    arrays = {}
+    for n in range(4):
+        low, high = (420.0, 2000.0) if n % 2 == 0 else (2000.0, 420.0)
+        t = np.arange(0.0, 150.0, 1.0) + random.uniform(0, 1)
+        late = delay + random.uniform(-1, 1) * co2.REACTION_S  # the valve, against the moment that was told
+        shown = low + (high - low) * (1 - np.exp(-np.maximum(t - late, 0) / tau))
+        arrays[f"switch-{n}/t_s"], arrays[f"switch-{n}/ppm"] = t, shown + random.normal(0, 2, len(t))
+    found = co2.lag(Raw(arrays))
+    return [(found.result("T90"), tau * np.log(10)), (found.result("delay"), delay)]
+
+
+PROCEDURES = [two_point, zero, span, lag, step, huddle, noise, background]
 
 
 @pytest.mark.parametrize("procedure", PROCEDURES, ids=lambda one: one.__name__)
