@@ -17,12 +17,13 @@ from typing import Any
 from pydantic import Field
 
 from drivers.reading import Reading
-from edge import active_model, control, keys
+from edge import active_model, control, diagnostics, keys
 from edge.clock import Clock
 from edge.config import ContextTable, LaneConfig
 from edge.journal.journal import Journal, JournalFault, Row
 from edge.lane import Lane
 from edge.lease import lock_of
+from edge.log_counts import LogCounts
 from edge.models import changes
 from edge.passage_record import Produced, open_record, recover
 from edge.places import Places
@@ -82,6 +83,8 @@ class _Daemon:
     ) -> None:
         self._config, self._places, self._journal, self._model = config, places, journal, model
         self._began_s = time.monotonic()
+        self._logs = LogCounts()
+        logging.getLogger("lanepulse").addHandler(self._logs)
         self._version = version("lanepulse")
         self._clock = Clock()
         self._endpoints: dict[str, str] = {}
@@ -262,8 +265,12 @@ class _Daemon:
             self._device_of(request).take_back()
             return {}
 
+        async def diagnose(request: Mapping[str, Any], peer: control.Peer) -> Any:
+            return diagnostics.of_process() | {"queued": self._queue.qsize(), "log": self._logs.document()}
+
         outcomes = outcome_control.handlers(self._outcomes)
-        return {"status": status, "context": context, "lease": lease, "release": release, **outcomes}
+        asked = {"status": status, "context": context, "lease": lease, "release": release, "diagnostics": diagnose}
+        return {**asked, **outcomes}
 
     def _device_of(self, request: Mapping[str, Any]) -> Supervised:
         device = self._devices.get(str(request.get("device")))

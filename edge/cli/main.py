@@ -21,6 +21,7 @@ COMMANDS = {
     "check": ("edge.cli.check", "Is this lane fit to run? Configuration, keys, model, disk, clock."),
     "context": ("edge.cli.context", "Say what is known of the vehicle in the lane."),
     "devices": ("edge.cli.devices", "What is configured, and what answers."),
+    "diagnostics": ("edge.cli.diagnostics", "What support needs to know, without secrets."),
     "evaluate": ("edge.cli.evaluate", "What is caught, and what is not: many passages whose outcome is known."),
     "journal": ("edge.cli.journal", "Is the record whole?"),
     "keys": ("edge.cli.keys", "Make, show and allow keys."),
