@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import heapq
 import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +78,21 @@ class _Chain:
     sequence: int = 0
     last: str = "0" * 64
     boot: str = "00000000-0000-4000-8000-000000000001"
+    to_come: list[tuple[int, int, str, str | None, Any]] = field(default_factory=list)
+    pushed: int = 0
 
     def add(self, kind: str, passage_id: str | None, at_ns: int, body: Any) -> None:
+        """A row that is written when its time comes: an outcome follows its search, other lorries in between."""
+        self.pushed += 1
+        heapq.heappush(self.to_come, (at_ns, self.pushed, kind, passage_id, body))
+
+    def until(self, moment_ns: float) -> None:
+        """Write all rows whose time has come."""
+        while self.to_come and self.to_come[0][0] <= moment_ns:
+            at_ns, _, kind, passage_id, body = heapq.heappop(self.to_come)
+            self._write(kind, passage_id, at_ns, body)
+
+    def _write(self, kind: str, passage_id: str | None, at_ns: int, body: Any) -> None:
         """One row, chained as ``edge/journal/chain.py`` describes it."""
         self.sequence += 1
         text = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -99,7 +114,9 @@ def write(path: Path, site: str, lane: str, days: int, each_day: int, seed: int,
         db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;" + TABLES)
         chain = _Chain(db)
         for moment in _moments(random, days, each_day, world):
+            chain.until(moment)
             _lorry(chain, random, site, lane, moment, world, truth)
+        chain.until(inf)
         db.commit()
     return truth
 
