@@ -17,8 +17,10 @@ from fusion.decision import Decision, Thresholds, decide, life_safety
 from fusion.emitter import agrees
 from fusion.evidence.co2 import co2_evidence
 from fusion.evidence.context import context_values
-from fusion.evidence.evidence import Evidence, device_silence, silent
+from fusion.evidence.evidence import Evidence, silent
+from fusion.evidence.mmwave import mmwave_evidence
 from fusion.evidence.vibration import vibration_evidence
+from fusion.evidence.xray import xray_evidence
 from fusion.passage import BodyType, Context, Passage
 from fusion.policy import Policy
 from fusion.reasons import reasons
@@ -36,15 +38,20 @@ class Occasion(StrEnum):
     END = "end"
     STOPPED = "stopped"
     RESTARTED = "restarted"
+    LATE = "late"  # evidence came after the vehicle had left
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A moment at which a passage is judged. ``index`` is that of the policy's look that was reached by then."""
+    """A moment at which a passage is judged. ``index`` is that of the policy's look that was reached by then.
+
+    ``joined_by`` is how late evidence found its passage, in words.
+    """
 
     index: int
     until_utc_ns: int
     occasion: Occasion = Occasion.LOOK
+    joined_by: str | None = None
 
 
 class Bounds(Protocol):
@@ -76,6 +83,7 @@ class Issue:
     produced_by: ProducedBy
     final_before: bool = False  # an earlier revision was final already
     opened_before: bool = False  # an earlier revision said open_now: life safety is not taken back
+    searched_before: bool = False  # an earlier final revision said search: late evidence does not take it back
 
 
 def gather(passage: Passage, until_utc_ns: int) -> tuple[Evidence, ...]:
@@ -83,8 +91,8 @@ def gather(passage: Passage, until_utc_ns: int) -> tuple[Evidence, ...]:
     return (
         vibration_evidence(passage, until_utc_ns),
         co2_evidence(passage, until_utc_ns),
-        device_silence(passage, "mmwave") or silent("mmwave", State.ABSENT, "no imager"),
-        device_silence(passage, "xray") or silent("xray", State.ABSENT, "no radiograph"),
+        mmwave_evidence(passage, until_utc_ns),
+        xray_evidence(passage),
     )
 
 
@@ -96,7 +104,7 @@ def judge(passage: Passage, look: Look, model: Model, policy: Policy, issue: Iss
     """
     evidence = model.classifier.admitted(gather(passage, look.until_utc_ns))
     evidence, ratios, failure = _weigh(model, evidence, passage, look, policy)
-    decision = _decide(passage, look, model, policy, ratios)
+    decision = _with_late(_decide(passage, look, model, policy, ratios), look, issue)
     decision = _with_life_safety(decision, passage, look, evidence, ratios, issue)
     total = policy.prior_log10_odds + sum(ratios.get(name, 0.0) for name in MODALITIES)
     return Verdict(
@@ -156,7 +164,7 @@ def _decide(
     thresholds = model.bounds(spoke, _taught(model, look, policy), policy.alpha, policy.delta, policy.pfa)
     if policy.search_log10_lr is not None:
         thresholds = Thresholds(thresholds.no_search_log10_lr, policy.search_log10_lr)
-    ends = look.occasion in (Occasion.END, Occasion.STOPPED)
+    ends = look.occasion in (Occasion.END, Occasion.STOPPED, Occasion.LATE)
     decision = decide(
         [ratios.get(name) for name in MODALITIES],
         thresholds,
@@ -166,6 +174,18 @@ def _decide(
     if policy.red_contact_searches and _red(passage, look) and decision.level is not Level.SEARCH:
         return Decision(Level.SEARCH, True, (Reason(code="contact.red", text="The closed detector shows red"),))
     return decision
+
+
+def _with_late(decision: Decision, look: Look, issue: Issue) -> Decision:
+    """The decision with the reason of a late look; a search that was prompted stays prompted."""
+    if look.occasion is not Occasion.LATE:
+        return decision
+    text = f"A radiograph came after the vehicle had left, joined by {look.joined_by or 'the bundle'}"
+    late = (Reason(code="late.xray", text=text), *decision.reasons)
+    if issue.searched_before and decision.level is not Level.SEARCH:
+        kept = Reason(code="late.kept", text="A search was prompted before; late evidence does not take it back")
+        return Decision(Level.SEARCH, True, (kept, *late))
+    return Decision(decision.level, True, late)
 
 
 def _red(passage: Passage, look: Look) -> bool:

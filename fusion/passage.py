@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.response import Response
-from drivers.reading import ContactChange, GasSample, WeatherSample
+from drivers.reading import ContactChange, GasSample, Radiograph, RadiometricFrame, WeatherSample
 
 
 class BodyType(StrEnum):
@@ -56,7 +56,11 @@ class SensorSeries:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One passage, as far as it was measured at one moment; ``states``: device -> "ok" or "<state>: <cause>"."""
+    """One passage, as far as it was measured at one moment; ``states``: device -> "ok" or "<state>: <cause>".
+
+    ``radiographs`` are those that had joined by then, in the order of joining; each is evidence whatever its own time.
+    ``ambient_k`` and ``sky_k`` are the outdoor air and the sky as the imager's site knows them; None is unknown.
+    """
 
     passage_id: str
     site: str
@@ -70,6 +74,10 @@ class Passage:
     gas: tuple[GasSample, ...] = ()
     weather: tuple[WeatherSample, ...] = ()
     contacts: tuple[ContactChange, ...] = ()
+    frames: tuple[RadiometricFrame, ...] = ()
+    radiographs: tuple[Radiograph, ...] = ()
+    ambient_k: float | None = None
+    sky_k: float | None = None
     modality_of: Mapping[str, str] = field(default_factory=dict)  # device name -> modality
     states: Mapping[str, str] = field(default_factory=dict)
     clock_synchronised: bool = True

@@ -53,4 +53,21 @@ def _co2(part: Evidence, speaks_for: bool) -> str:
     return text if speaks_for else f"{text}: no more than an empty vehicle"
 
 
-_TEXT = {"vibration": _vibration, "co2": _co2}
+def _mmwave(part: Evidence, speaks_for: bool) -> str:
+    if not speaks_for:
+        share = part.features.get("coverage", 0.0)
+        return f"No shape of a person where the imager sees: {share:.0%} of the load space"
+    contrast = part.features.get("contrast_k", 0.0)
+    text = f"{'Warm' if contrast > 0 else 'Cold'} shape like a person, {abs(contrast):.1f} K against the load"
+    return f"{text}, {part.where}" if part.where else text
+
+
+def _xray(part: Evidence, speaks_for: bool) -> str:
+    if not speaks_for:
+        share = part.features.get("coverage", 0.0)
+        return f"No shape of a person in the radiograph, which shows {share:.0%} of the load space"
+    text = "Shape and density of a person in the radiograph"
+    return f"{text}, {part.where}" if part.where else text
+
+
+_TEXT = {"vibration": _vibration, "co2": _co2, "mmwave": _mmwave, "xray": _xray}
