@@ -47,6 +47,9 @@ kill: .venv/.test ## kill -9 of the daemon at twenty random moments of a busy la
 coverage: .venv/.test ## do the stated 95 % intervals of calibrations hold the truth? 100 detunings of each
 	DETUNINGS=100 $(BIN)/pytest --timeout 600 -rP tests/calibration/test_coverage.py
 
+unplug: .venv/.test ## every device unplugged and plugged again fifty times
+	UNPLUGS=50 $(BIN)/pytest --timeout 1800 tests/hil/test_unplug.py
+
 pins: ## resolve requirements/ anew after a change in pyproject.toml (needs uv)
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/test.txt
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml -o requirements/runtime.txt

@@ -1,6 +1,7 @@
 """A remote I/O module: Modbus TCP written by hand, ``python -m hil.devices.modbus_io --listen 127.0.0.1:0``.
 
-Prints ``listening PORT``; takes ``{"inputs": {"0": true}}`` a line on stdin. Functions 01, 02, 05, 15.
+Prints ``listening PORT``; takes ``{"inputs": {"0": true}}`` a line on stdin. Functions 01, 02, 05, 15. ``unplug``
+hangs up and listens no more, ``plug`` listens again at the same port.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Module:
 
     def __init__(self) -> None:
         self.inputs, self.coils = [False] * POINTS, [False] * POINTS
+        self.masters: set[asyncio.StreamWriter] = set()
 
     def answer(self, pdu: bytes) -> bytes:
         """Reply PDU to a request PDU."""
@@ -43,6 +45,7 @@ class Module:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One master, until it hangs up or speaks something else."""
+        self.masters.add(writer)
         try:
             while True:
                 transaction, protocol, length, unit = struct.unpack(">HHHB", await reader.readexactly(7))
@@ -54,18 +57,28 @@ class Module:
         except (asyncio.IncompleteReadError, ConnectionError):
             return
         finally:
+            self.masters.discard(writer)
             writer.close()
 
 
 async def run(listen: str) -> None:
     """Serve until stdin ends."""
-    host, _, port = listen.rpartition(":")
+    host, _, chosen = listen.rpartition(":")
     module = Module()
-    server = await asyncio.start_server(module.serve, host, int(port))
-    print("listening", server.sockets[0].getsockname()[1], flush=True)
+    server = await asyncio.start_server(module.serve, host, int(chosen))
+    port = server.sockets[0].getsockname()[1]
+    print("listening", port, flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        for point, on in json.loads(line).get("inputs", {}).items():
+        order = json.loads(line)
+        for point, on in order.get("inputs", {}).items():
             module.inputs[int(point)] = bool(on)
+        match order.get("do"):
+            case "unplug":
+                server.close()
+                for master in tuple(module.masters):
+                    master.transport.abort()
+            case "plug" if not server.is_serving():
+                server = await asyncio.start_server(module.serve, host, port)
         print("done", flush=True)
     server.close()
 
