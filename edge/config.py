@@ -17,9 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from drivers.driver import Driver
@@ -123,10 +124,59 @@ class PublishTable(_Table):
         return address
 
 
+class BoothTable(_Table):
+    """``[booth]``: where the officers' page is served, in which language, and at which clock of which zone.
+
+    Beyond this machine the page needs a certificate, and the names by which it is asked for.
+    """
+
+    bind: str = "127.0.0.1:7503"
+    zone: str = "UTC"
+    language: Literal["en", "fr", "nl", "de"] = "en"
+    hosts: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.:-]{1,253}$")], ...] = Field((), max_length=16)
+    certificate: str | None = Field(None, min_length=1)
+    private_key: str | None = Field(None, min_length=1)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        host, _, port = self.bind.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def local(self) -> bool:
+        """Only this machine reaches it."""
+        return self.address[0] in ("127.0.0.1", "::1", "localhost")
+
+    @field_validator("bind")
+    @classmethod
+    def _is_bindable(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535 or 0 < int(port) < 1024:
+            raise ValueError('give "HOST:PORT", a port from 1024 to 65535')
+        return address
+
+    @field_validator("zone")
+    @classmethod
+    def _is_a_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError('give a zone of the time zone database, for example "Europe/Paris"')
+        return zone
+
+    @model_validator(mode="after")
+    def _is_safe_beyond_this_machine(self) -> Self:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("give both certificate and private_key, or neither")
+        if not self.local and (self.certificate is None or not self.hosts):
+            raise ValueError(f"{self.bind}: beyond this machine give certificate, private_key and hosts")
+        return self
+
+
 class _File(_Table):
     lane: LaneTable
     policy: PolicyTable = PolicyTable()
     publish: PublishTable = PublishTable()
+    booth: BoothTable = BoothTable()
     devices: dict[Name, dict[str, Any]] = Field({}, max_length=MOST_DEVICES)
     model: str | None = Field(None, min_length=1)
     root: str | None = Field(None, min_length=1)
@@ -152,6 +202,7 @@ class LaneConfig:
     lane: LaneTable
     policy: PolicyTable
     publish: PublishTable
+    booth: BoothTable
     devices: Mapping[str, Device]
     model: Path | None
     root: Path | None
@@ -167,6 +218,7 @@ class LaneConfig:
             "lane": self.lane.model_dump(mode="json"),
             "policy": self.policy.model_dump(mode="json"),
             "publish": self.publish.model_dump(mode="json"),
+            "booth": self.booth.model_dump(mode="json"),
             "devices": devices,
             "model": None if self.model is None else str(self.model),
             "root": None if self.root is None else str(self.root),
@@ -228,6 +280,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> LaneConfig:
         lane=file.lane,
         policy=file.policy,
         publish=file.publish,
+        booth=file.booth,
         devices=devices,
         model=None if file.model is None else path.parent / file.model,
         root=None if file.root is None else path.parent / file.root,
@@ -383,6 +436,7 @@ def _elsewhere(word: str) -> str | None:
         "[lane.context]": ContextTable,
         "[policy]": PolicyTable,
         "[publish]": PublishTable,
+        "[booth]": BoothTable,
     }
     for header, model in tables.items():
         if word in model.model_fields:

@@ -33,16 +33,26 @@ def clashes(table: Mapping[str, Any], devices: Mapping[str, BaseModel]) -> Itera
 
 
 def _sockets(table: Mapping[str, Any]) -> Iterator[Clash]:
-    publish = table.get("publish")
-    publish = publish if isinstance(publish, dict) else {}
+    publish, booth = (_table(table, name) for name in ("publish", "booth"))
     # The host does not matter: a wildcard takes the port of every address, and two hosts on one port mislead people.
-    bind = _port(publish.get("bind", "tcp://127.0.0.1:7501"))
-    replay = _port(publish.get("replay", "tcp://127.0.0.1:7502"))
-    if bind is not None and bind == replay and bind != 0:
-        keys, other = ("publish", "replay"), ("publish", "bind")
-        if "replay" not in publish:
-            keys, other = other, keys
-        yield Clash(keys, other, f"port {bind}", "give each a port of its own")
+    taken: dict[int, Keys] = {}
+    for keys, given, address in (
+        (("publish", "bind"), "bind" in publish, publish.get("bind", "tcp://127.0.0.1:7501")),
+        (("publish", "replay"), "replay" in publish, publish.get("replay", "tcp://127.0.0.1:7502")),
+        (("booth", "bind"), "bind" in booth, booth.get("bind", "127.0.0.1:7503")),
+    ):
+        port = _port(address)
+        if port is None or port == 0:
+            continue
+        other = taken.setdefault(port, keys)
+        if other != keys:
+            here, there = (keys, other) if given else (other, keys)
+            yield Clash(here, there, f"port {port}", "give each a port of its own")
+
+
+def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = table.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _port(address: object) -> int | None:

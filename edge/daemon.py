@@ -30,7 +30,7 @@ from edge.places import Places
 from edge.publish.publisher import Publisher
 from edge.publish.replay import Replay
 from edge.quarantine import Quarantine
-from edge.records import outcome_control
+from edge.records import outcome_control, reliability
 from edge.records.outcome_book import OutcomeBook
 from edge.resume_notes import ResumeNotes
 from edge.service_notify import notify, watchdog_period_s
@@ -121,6 +121,7 @@ class _Daemon:
         self._replay = Replay(self._publisher, journal)
         self._produced = Produced(self._version, model, config.sha256)
         self._outcomes = OutcomeBook(journal, places.bundles, time.time_ns)
+        self._reliability = reliability.Reliability(journal, time.time_ns)
         self._lane = Lane(
             journal,
             self._announce,
@@ -247,7 +248,8 @@ class _Daemon:
             words, passage_id = request.get("context"), request.get("passage_id")
             if not isinstance(words, dict) or not isinstance(passage_id, str):
                 raise ValueError("context: give passage_id and context")
-            await self._lane.declare(passage_id, Declared.model_validate(words).said(), f"uid {peer.user_id}")
+            said = Declared.model_validate(words).said()
+            await self._lane.declare(passage_id, said, outcome_control.source_of(request, peer))
             return {"passage_id": passage_id}
 
         async def lease(request: Mapping[str, Any], peer: control.Peer) -> Any:
@@ -268,7 +270,7 @@ class _Daemon:
         async def diagnose(request: Mapping[str, Any], peer: control.Peer) -> Any:
             return diagnostics.of_process() | {"queued": self._queue.qsize(), "log": self._logs.document()}
 
-        outcomes = outcome_control.handlers(self._outcomes)
+        outcomes = outcome_control.handlers(self._outcomes) | reliability.handlers(self._reliability)
         asked = {"status": status, "context": context, "lease": lease, "release": release, "diagnostics": diagnose}
         return {**asked, **outcomes}
 

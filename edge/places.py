@@ -65,6 +65,11 @@ class Places:
         return self.keys / "viewer.key"
 
     @property
+    def officers(self) -> Path:
+        """Ids, roles and hashed PINs of those who may enter outcomes at the booth."""
+        return self.keys / "officers.json"
+
+    @property
     def allowed(self) -> Path:
         """Folder of the public CURVE keys of those who may listen."""
         return self.keys / "allowed"

@@ -18,6 +18,7 @@ from edge.cli.output import ReaderGone, tell
 DONE, NO, WRONG_USE, UNREACHABLE, STOPPED = 0, 1, 2, 3, 130
 TEXT_COLUMNS = 100  # of help texts, whatever the terminal: they are read in pipes and documents too
 COMMANDS = {
+    "booth": ("edge.cli.booth", "The officer's page, for booth, tablet and phone."),
     "check": ("edge.cli.check", "Is this lane fit to run? Configuration, keys, model, disk, clock."),
     "context": ("edge.cli.context", "Say what is known of the vehicle in the lane."),
     "devices": ("edge.cli.devices", "What is configured, and what answers."),

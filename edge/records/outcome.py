@@ -20,6 +20,7 @@ LONGEST_WHERE = 120  # letters; assumed: "behind the third row of pallets, under
 MOST_PEOPLE = 200  # assumed: more than ever were found in one lorry; a slip of the finger is refused
 LONGEST_SEARCH_MIN = 1_440.0  # a day
 OLDEST_PRESS_S = 7 * 86_400.0  # assumed: a tablet that was offline for a week still counts
+TERMINAL = "[A-Za-z0-9: -]{1,64}"
 MOST_SEALS = 12  # assumed: a trailer has two to four
 # The checks that the carriers' schedule lists (SI 2023/29 schedule, read in part: SCIENCE 8), in its order.
 CHECKS = (
@@ -117,6 +118,7 @@ class Shown(_Strict):
 
     level: Annotated[Level, Field(strict=False)]
     revision: Annotated[int, Field(ge=1, le=10_000)]
+    audited: bool = False  # it said that it was a random check
 
 
 class Press(_Strict):
@@ -132,6 +134,7 @@ class Press(_Strict):
     corrects: Annotated[int, Field(ge=1)] | None = None
     shown: Shown | None = None
     officer: OfficerId | None = None
+    terminal: Annotated[str, Field(pattern=f"^{TERMINAL}$")] | None = None  # where it was sent from
     pressed_ago_s: Annotated[float, Field(ge=0, le=OLDEST_PRESS_S)] = 0.0
 
     @model_validator(mode="after")
@@ -206,7 +209,7 @@ def row(press: Press, standing: Record | None, entered_utc: str, via: str) -> di
         "key": press.key,
         "entered_utc": entered_utc,
         "officer": press.officer,
-        "via": via,
+        "via": via if press.terminal is None else f"{press.terminal}, {via}",
         "shown": None if press.shown is None else press.shown.model_dump(mode="json"),
         "outcome": None if press.outcome is None else press.outcome.model_dump(mode="json"),
     }

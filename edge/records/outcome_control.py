@@ -6,16 +6,31 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from edge.control import ControlFault, Handler, Peer
 from edge.journal.journal import JournalFault
-from edge.records.outcome import press_of
+from edge.records.outcome import TERMINAL, press_of
 from edge.records.outcome_book import OutcomeBook
 
 
-def handlers(book: OutcomeBook) -> Mapping[str, Handler]:
+def source_of(request: Mapping[str, Any], peer: Peer) -> str:
+    """Who says it: what the asker calls itself, a booth and its officer's id, and the user that the kernel vouches for.
+
+    Raises:
+        ValueError: it calls itself something that is no name of a terminal.
+    """
+    terminal = request.get("source")
+    if terminal is None:
+        return f"uid {peer.user_id}"
+    if not isinstance(terminal, str) or not re.fullmatch(TERMINAL, terminal):
+        raise ValueError("source: give 1 to 64 letters, digits, colons, spaces or -")
+    return f"{terminal}, uid {peer.user_id}"
+
+
+def handlers(book: OutcomeBook) -> dict[str, Handler]:
     """What the lane answers; one press after the other, so that two in the same moment cannot both be the first."""
     one_at_a_time = asyncio.Lock()
 

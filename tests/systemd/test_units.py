@@ -11,20 +11,22 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 
 @needs_systemd
-def test_the_unit_verifies_without_a_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["lanepulse.service", "lanepulse-booth.service"])
+def test_the_unit_verifies_without_a_word(tmp_path: Path, name: str) -> None:
     # `verify` exits 0 on a misspelt key and only prints it, so any output is a failure.
-    text = (UNITS / "lanepulse.service").read_text().replace("/usr/bin/lanepulse run", "/bin/true run")
-    unit = tmp_path / "lanepulse.service"
+    text = (UNITS / name).read_text().replace("/usr/bin/lanepulse ", "/bin/true ")
+    unit = tmp_path / name
     unit.write_text(text)
     result = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
-    ours = [line for line in (result.stdout + result.stderr).splitlines() if "lanepulse.service" in line]
+    ours = [line for line in (result.stdout + result.stderr).splitlines() if name in line]
     assert ours == []
 
 
 @needs_systemd
-def test_the_unit_is_hardened(tmp_path: Path) -> None:
-    unit = tmp_path / "lanepulse.service"
-    shutil.copy(UNITS / "lanepulse.service", unit)
+@pytest.mark.parametrize("name", ["lanepulse.service", "lanepulse-booth.service"])
+def test_the_unit_is_hardened(tmp_path: Path, name: str) -> None:
+    unit = tmp_path / name
+    shutil.copy(UNITS / name, unit)
     result = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)],
         capture_output=True,
@@ -34,5 +36,6 @@ def test_the_unit_is_hardened(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout[-2000:]
 
 
-def test_the_daemon_is_never_root() -> None:
-    assert "\nUser=lanepulse\n" in (UNITS / "lanepulse.service").read_text()
+@pytest.mark.parametrize("name", ["lanepulse.service", "lanepulse-booth.service"])
+def test_no_service_is_ever_root(name: str) -> None:
+    assert "\nUser=lanepulse\n" in (UNITS / name).read_text()

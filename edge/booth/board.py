@@ -1,0 +1,151 @@
+"""What the page shows, from the lane's messages in their order: the lorry that is there, and the last ones.
+
+Pure: no socket and no clock. Silence empties the board: nothing that was true before it is shown as true after it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from edge.booth.view import clipped, prompt_of
+from edge.publish.message import Message
+
+MOST_LAST = 12  # lorries in the list; at one each 18 s the last four minutes, at the usual pace an hour
+MOST_KNOWN = 200  # verdicts kept: late evidence of an earlier lorry still finds its place
+MOST_DEVICES = 64
+
+
+class Board:
+    """One lane's board. ``see`` takes each message; ``lost`` empties it; ``content`` is what the page gets."""
+
+    def __init__(self) -> None:
+        self._status: Mapping[str, Any] | None = None
+        self._in_hand: str | None = None
+        self._newest = 0
+        self._prompts: OrderedDict[str, dict[str, Any] | None] = OrderedDict()  # passage -> newest prompt
+        self._left: list[str] = []  # oldest first
+        self._late: set[str] = set()
+        self.outcomes: dict[str, Any] = {}
+        self.reliability: Mapping[str, Any] = {}
+
+    def see(self, message: Message) -> None:
+        """Take one message of the lane."""
+        if message.header.kind == "status":
+            self._status = message.body
+            passage = message.body.get("passage")
+            self._enter(str(passage["passage_id"]) if isinstance(passage, dict) and "passage_id" in passage else None)
+        elif message.header.sequence > self._newest:
+            self._newest = message.header.sequence
+            self._judge(message.body, live=message.header.kind == "verdict")
+
+    def lost(self) -> None:
+        """The lane is silent: nobody knows which lorry is there."""
+        self._status = None
+        self._leave()
+
+    @property
+    def status(self) -> Mapping[str, Any] | None:
+        """The lane's own status document; None while it is silent."""
+        return self._status
+
+    @property
+    def listed(self) -> list[str]:
+        """Passages whose outcome the page shows, newest first."""
+        here = [] if self._in_hand is None else [self._in_hand]
+        return [*here, *self._left[: -MOST_LAST - 1 : -1]]
+
+    def content(self) -> dict[str, Any]:
+        """What the page shows, as JSON types."""
+        return {"lane": self._lane(), "now": self._now(), "last": [self._past(name) for name in self._past_names()]}
+
+    def _past_names(self) -> list[str]:
+        return self._left[: -MOST_LAST - 1 : -1]
+
+    def _enter(self, passage_id: str | None) -> None:
+        if passage_id != self._in_hand:
+            self._leave()
+            self._in_hand = passage_id
+            if passage_id in self._left:  # it was taken for gone while the lane was silent
+                self._left.remove(passage_id)
+                self._late.discard(passage_id)
+
+    def _leave(self) -> None:
+        if self._in_hand is not None and self._in_hand not in self._left:
+            self._left.append(self._in_hand)
+            del self._left[:-MOST_KNOWN]
+        self._in_hand = None
+
+    def _judge(self, verdict: Mapping[str, Any], *, live: bool) -> None:
+        passage_id = clipped(str(verdict.get("passage_id")))
+        gone = passage_id in self._left
+        self._prompts[passage_id] = prompt_of(verdict)
+        self._prompts.move_to_end(passage_id)
+        while len(self._prompts) > MOST_KNOWN:
+            self.outcomes.pop(self._prompts.popitem(last=False)[0], None)
+        if gone:
+            if live:
+                self._late.add(passage_id)
+        elif live:  # a verdict may come before the state that tells of its vehicle
+            self._enter(passage_id)
+        elif passage_id != self._in_hand:
+            self._left.append(passage_id)
+            del self._left[:-MOST_KNOWN]
+
+    def _lane(self) -> dict[str, Any] | None:
+        status = self._status
+        if status is None:
+            return None
+        journal, clock = status.get("journal"), status.get("clock")
+        return {
+            "recorded": bool(isinstance(journal, dict) and journal.get("recorded")),
+            "clock": bool(isinstance(clock, dict) and clock.get("synchronised")),
+            "devices": [_device(device) for device in list(status.get("devices") or ())[:MOST_DEVICES]],
+        }
+
+    def _now(self) -> dict[str, Any] | None:
+        """The vehicle that is there; ``phase`` is what to show of it."""
+        if self._in_hand is None:
+            return None
+        prompt, passage = self._prompts.get(self._in_hand), self._passage()
+        if self._in_hand not in self._prompts:
+            phase = "measuring"
+        elif prompt is None:
+            phase = "unreadable"
+        else:
+            phase = "measuring" if prompt["measuring"] else "prompt"
+        group = None if prompt is None or phase != "prompt" else group_of(prompt)
+        return {
+            "passage_id": self._in_hand,
+            "phase": phase,
+            "measured_s": passage.get("measured_s"),
+            "allowed_s": passage.get("allowed_s"),
+            "prompt": prompt,
+            "outcome": self.outcomes.get(self._in_hand),
+            "reliability": None if group is None else self.reliability.get(group),
+        }
+
+    def _passage(self) -> Mapping[str, Any]:
+        passage = None if self._status is None else self._status.get("passage")
+        return passage if isinstance(passage, dict) and passage.get("passage_id") == self._in_hand else {}
+
+    def _past(self, passage_id: str) -> dict[str, Any]:
+        return {
+            "passage_id": passage_id,
+            "prompt": self._prompts.get(passage_id),
+            "late": passage_id in self._late,
+            "outcome": self.outcomes.get(passage_id),
+        }
+
+
+def group_of(prompt: Mapping[str, Any]) -> str:
+    """Under which heading a prompt's reliability is counted: its level, or the disclosed audit draw."""
+    return "audit" if prompt["audited"] else str(prompt["level"])
+
+
+def _device(device: Any) -> dict[str, Any]:
+    if not isinstance(device, dict):
+        return {"modality": "", "good": False}
+    good = all(device.get(answer) is True for answer in ("there", "on_time", "believes_itself"))
+    return {"modality": clipped(str(device.get("modality"))), "good": good}

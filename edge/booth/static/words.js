@@ -1,0 +1,48 @@
+// The catalogue: every text on the page is a key with values; "@key" as a value is a key itself.
+let words = {};
+let fallback = {};
+let language = "en";
+let zone = "UTC";
+
+export async function load(name, zoneName) {
+  zone = zoneName;
+  fallback = await fetched("en");
+  words = name === "en" ? fallback : await fetched(name);
+  language = name;
+  document.documentElement.lang = name;
+}
+
+async function fetched(name) {
+  const answer = await fetch(`/words/${name}.json`);
+  if (!answer.ok) throw new Error(`words: ${answer.status}`);
+  return answer.json();
+}
+
+export function has(key) {
+  return Object.hasOwn(words, key) || Object.hasOwn(fallback, key);
+}
+
+export function t(key, values = {}) {
+  const text = Object.hasOwn(words, key) ? words[key] : Object.hasOwn(fallback, key) ? fallback[key] : key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? shown(values[name]) : whole));
+}
+
+// One line of a prompt: by its key, or as the lane said it where no catalogue has the key.
+export function line(said) {
+  return said.key && has(said.key) ? t(said.key, said.values) : said.text;
+}
+
+function shown(value) {
+  if (Array.isArray(value)) return new Intl.ListFormat(language, { type: "conjunction" }).format(value.map(shown));
+  if (typeof value === "number") return new Intl.NumberFormat(language).format(value);
+  const text = String(value);
+  return text.startsWith("@") ? t(text.slice(1)) : text;
+}
+
+// Local time of the site with its zone's name, so that the hour that comes twice in October can be told apart.
+export function time(moment, { seconds = true, named = true } = {}) {
+  const form = { timeZone: zone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  if (seconds) form.second = "2-digit";
+  if (named) form.timeZoneName = "short";
+  return new Intl.DateTimeFormat(language === "en" ? "en-GB" : language, form).format(moment);
+}

@@ -1,0 +1,205 @@
+"""A staged lane, the real ``lanepulse booth`` on it, and a real chromium in front."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+
+from edge import keys
+from edge.places import Places
+
+STAGE = Path(__file__).with_name("staged_lane.py")
+PATIENCE_MS = 15_000
+_ids = itertools.count(1)
+
+
+class Stage:
+    """The lane's process; `order` makes things happen on it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.process = root, start_stage(root)
+
+    def order(self, **order: Any) -> Any:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def enter(self) -> str:
+        passage_id = f"01JQ0F7Y3W8V5R2M9K4T{next(_ids):06d}"
+        self.order(do="enter", passage_id=passage_id)
+        return passage_id
+
+    def verdict(self, passage_id: str, level: str, **changes: Any) -> Any:
+        return self.order(do="verdict", verdict=verdict(passage_id, level, **changes))
+
+    def lorry(self, level: str, **changes: Any) -> str:
+        """A lorry that is there, judged."""
+        passage_id = self.enter()
+        self.verdict(passage_id, level, **changes)
+        return passage_id
+
+    def leave(self) -> None:
+        self.order(do="leave")
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.order(do="rows", kind="outcome")
+        return rows
+
+    def restart(self) -> None:
+        self.stop(kill=True)
+        self.process = start_stage(self.root)
+
+    def stop(self, *, kill: bool = False) -> None:
+        if kill:
+            self.process.kill()
+        self.process.communicate(timeout=20)
+
+
+def start_stage(root: Path) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, str(STAGE), str(root)], stdin=pipe, stdout=pipe, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def verdict(passage_id: str, level: str, **changes: Any) -> dict[str, Any]:
+    """A verdict of the lane's own form, of a lorry that vibrates a little."""
+    ratio = {"search": 1.44, "open_now": 1.2}.get(level, -0.8)
+    speaks = {
+        "modality": "vibration", "state": "measured", "log10_lr": ratio, "quality": 0.9, "cause": None,
+        "where": "rear", "features": {"rhythm_bpm": 71.5},
+    }  # fmt: skip
+    silent = [
+        {"modality": modality, "state": state, "log10_lr": 0.0, "quality": None, "cause": cause, "where": None,
+         "features": {}}
+        for modality, state, cause in (
+            ("co2", "absent", "no probe presented"),
+            ("mmwave", "absent", "no imager"),
+            ("xray", "absent", "no radiograph"),
+        )
+    ]  # fmt: skip
+    first = {
+        "search": {"code": "score.over", "text": "Evidence for a person is over the site's threshold"},
+        "no_search": {"code": "score.under", "text": "Evidence against a person meets the miss bound"},
+        "recheck": {"code": "policy.timeout", "text": "Time is up and the evidence is not sufficient"},
+        "open_now": {"code": "life.co2", "text": "CO2 inside 6200 ppm"},
+    }[level]
+    side = "for" if ratio > 0 else "against"
+    return {
+        "schema": "lanepulse.verdict/1", "passage_id": passage_id, "revision": 1, "final": True, "site": "calais",
+        "lane": "3", "issued_utc": "2026-03-01T10:15:31.482Z", "level": level, "score": 0.02,
+        "log10_odds": -3.1 + ratio, "prior_log10_odds": -3.1, "evidence": [speaks, *silent],
+        "reasons": [first, {"code": f"vibration.{side}", "text": "Vibration speaks"}], "trained_on": "simulated",
+        "produced_by": {"version": "0.1.0", "model": "m", "model_sha256": "0", "config_sha256": "0",
+                        "calibrations": {}},
+    } | changes  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def lane_folder(root: Path, booth: str = "") -> Path:
+    """A lane's folder with its keys and configuration; the booth's table may be added to."""
+    places = Places.under(root)
+    places.make()
+    keys.new_curve(places.curve)
+    keys.new_curve(places.viewer)
+    shutil.copy(places.viewer.with_suffix(".pub"), places.allowed / "viewer.pub")
+    (root / "lane.toml").write_text(
+        '[lane]\nsite = "calais"\nname = "3"\n'
+        f'[publish]\nbind = "tcp://127.0.0.1:{free_port()}"\nreplay = "tcp://127.0.0.1:{free_port()}"\n'
+        f'[booth]\nbind = "127.0.0.1:0"\nzone = "Europe/Paris"\n{booth}'
+    )
+    return root
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[str]:
+    """The real command; the answer is its address."""
+    command = [sys.executable, "-m", "edge.cli.main", "booth", "--root", str(root)]
+    with (root / "booth.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address.startswith("http"), (root / "booth.log").read_text()[-2000:]
+        yield address
+        process.terminate()
+        assert process.wait(timeout=20) == 0, (root / "booth.log").read_text()[-2000:]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    running = Stage(lane_folder(tmp_path_factory.mktemp("lane")))
+    try:
+        yield running
+        running.stop()
+    finally:
+        running.process.kill()
+
+
+@pytest.fixture(scope="module")
+def address(stage: Stage) -> Iterator[str]:
+    with serving(stage.root) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here (tests/setup/packages.txt)")
+    options = ["--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
+    running = playwright.chromium.launch(executable_path=chromium, args=options)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def new_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Opens the booth's page in a browser profile of its own; what its script complains about fails the test."""
+    contexts, complaints = [], []
+
+    def opened(where: str | None = None, **options: Any) -> Page:
+        context = browser.new_context(**({"locale": "en-GB", "viewport": {"width": 1280, "height": 800}} | options))
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(where or address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(new_page: Callable[..., Page]) -> Page:
+    return new_page()
