@@ -15,7 +15,7 @@ from fusion.bundle.fault import FileFault
 from fusion.bundle.read import VERDICTS, BundleContents, read
 from fusion.bundle.taken import assumed_looks, policy_of, taken_look
 from fusion.bundle.times import format_utc
-from fusion.judge import Issue, judge
+from fusion.judge import Issue, Occasion, judge
 from fusion.policy import Policy
 from fusion.verdict import Level, ProducedBy, Verdict
 
@@ -54,18 +54,18 @@ def replayed(path: Path, weighing: Weighing) -> Replayed:
     taken = [taken_look(contents, index) for index in range(len(contents.looks))]
     verdicts: list[Verdict] = []
     for passage, look in taken or assumed_looks(contents, policy):
+        over = any(verdict.final for verdict in verdicts)
+        if not taken and over and look.occasion is not Occasion.LATE:
+            continue  # decided: only what came late is weighed again
         issue = Issue(
             revision=len(verdicts) + 1,
             issued_utc=format_utc(look.until_utc_ns),
             produced_by=made,
-            final_before=any(verdict.final for verdict in verdicts),
+            final_before=over,
             opened_before=any(verdict.level is Level.OPEN_NOW for verdict in verdicts),
+            searched_before=any(verdict.final and verdict.level is Level.SEARCH for verdict in verdicts),
         )
         verdicts.append(judge(passage, look, weighing.model.model, policy, issue))
-        if not taken and verdicts[-1].level is Level.OPEN_NOW:
-            break
-        if not taken and verdicts[-1].final:
-            break
     return Replayed(contents, tuple(verdicts), (*contents.notes, *contents.doubts()))
 
 

@@ -88,11 +88,16 @@ class Judge:
         Raises:
             OSError: the object cannot be read from disk.
         """
+        if (size := path.stat().st_size) > self._rules.max_object_bytes:
+            fault = f"object of {size} bytes; {self._rules.max_object_bytes} are allowed"
+            return replace(_blank(self._device, arrived, path), status=f"faulty: {fault}")
+        return self.read_bytes(path.read_bytes(), path, arrived, flags)
+
+    def read_bytes(self, content: bytes, path: Path, arrived: Stamp, flags: Iterable[str] = ()) -> Radiograph | None:
+        """The reading of an object's bytes; as `read`, and ``path`` is only named."""
         blank = _blank(self._device, arrived, path)
         try:
-            if (size := path.stat().st_size) > self._rules.max_object_bytes:
-                raise DicomFault(f"object of {size} bytes; {self._rules.max_object_bytes} are allowed")
-            header = parse(path.read_bytes(), max_bytes=self._rules.max_object_bytes)
+            header = parse(content, max_bytes=self._rules.max_object_bytes)
         except DicomFault as fault:
             return replace(blank, status=f"faulty: {fault}")
         if header.text(0x00080016) == THREAT_REPORT:

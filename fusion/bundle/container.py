@@ -36,7 +36,7 @@ class Limits:
     image_bytes: int = 256 * MIB
     unpacked_bytes: int = 512 * MIB
     files: int = 64
-    images: tuple[str, ...] = ("xray.dcs", "mmwave.tiff")
+    images: tuple[str, ...] = ("mmwave.tiff", "xray.dcs", *(f"xray-{number}.dcs" for number in range(2, 10)))
 
     def of(self, name: str) -> int:
         """The most bytes that this file may have."""

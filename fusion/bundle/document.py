@@ -155,6 +155,18 @@ def read_document(text: bytes, file: str = "passage.json") -> PassageDocument:
     return document
 
 
+def read_look(found: object, file: str) -> LookRecord:
+    """A look that was written beside the document, because it was taken after that was sealed.
+
+    Raises:
+        BundleFault: it is none; the message names the field.
+    """
+    try:
+        return LookRecord.model_validate(found)
+    except ValidationError as error:
+        raise BundleFault(f"{file}: look: {_first(error)}") from None
+
+
 def _check_schema(schema: object, file: str) -> None:
     form = re.fullmatch(rf"{re.escape(SCHEMA)}/(\d{{1,6}})(\.\d{{1,6}})*", schema) if isinstance(schema, str) else None
     if form is None:

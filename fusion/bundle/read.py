@@ -7,16 +7,16 @@ there and cannot be read makes its modality faulty, never the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from calibration.stationxml import StationXmlFault, read_stationxml
-from drivers.reading import ClockQuality, ContactChange, GasSample, WeatherSample
-from fusion.bundle import co2_csv, contacts_csv, records, weather_csv
+from drivers.reading import ClockQuality, ContactChange, GasSample, Radiograph, RadiometricFrame, WeatherSample
+from fusion.bundle import co2_csv, contacts_csv, mmwave_tiff, records, weather_csv, xray_dcs
 from fusion.bundle.container import CALIBRATIONS, PASSAGE, Files, Limits, open_files
-from fusion.bundle.document import LookRecord, PassageDocument, read_document, read_json
+from fusion.bundle.document import LookRecord, PassageDocument, read_document, read_json, read_look
 from fusion.bundle.fault import BundleFault, BundleRefused, FileFault
 from fusion.bundle.look import ALL, Cut, cut_of, look_utc_ns
 from fusion.bundle.records import Piece, Scan
@@ -31,10 +31,11 @@ MODALITY_OF_FILE = {
     "co2.csv": "co2",
     "weather.csv": "weather",
     "contacts.csv": "presence",
-    "mmwave.tiff": "mmwave",
-    "xray.dcs": "xray",
+    mmwave_tiff.FILE: "mmwave",
+    **dict.fromkeys(xray_dcs.NAMES, "xray"),
 }
-KNOWN = frozenset({PASSAGE, RESPONSES, VERDICTS, "outcome.json", "late.json", *MODALITY_OF_FILE})
+LATE = "late.json"
+KNOWN = frozenset({PASSAGE, RESPONSES, VERDICTS, "outcome.json", LATE, *MODALITY_OF_FILE})
 WORDS = {
     "engine": ("on", "off", "unknown"),
     "refrigeration": ("on", "off", "unknown"),
@@ -46,12 +47,13 @@ WORDS = {
 BEFORE_NS = 3600_000_000_000  # assumed: outside air may have been sampled up to an hour before the vehicle came
 
 T = TypeVar("T", GasSample, WeatherSample, ContactChange)
+S = TypeVar("S", GasSample, WeatherSample, ContactChange, RadiometricFrame)
 L = TypeVar("L")
 
 
 @dataclass(frozen=True, slots=True)
 class BundleContents:
-    """Everything of a bundle but its images, which stay in ``files`` until somebody decodes them.
+    """Everything of a bundle. A radiograph is in it under the name of its file.
 
     ``faults`` is device or file -> "<state>: <cause>", as in `Passage.states`; ``notes`` are lines for people.
     """
@@ -65,6 +67,9 @@ class BundleContents:
     gas: tuple[Kept[GasSample], ...] = ()
     weather: tuple[Kept[WeatherSample], ...] = ()
     contacts: tuple[Kept[ContactChange], ...] = ()
+    frames: tuple[Kept[RadiometricFrame], ...] = ()
+    radiographs: Mapping[str, Kept[Radiograph]] = field(default_factory=dict)
+    late_looks: tuple[LookRecord, ...] = ()
     faults: Mapping[str, str] = field(default_factory=dict)
     modality_of: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -74,8 +79,8 @@ class BundleContents:
 
     @property
     def looks(self) -> tuple[LookRecord, ...]:
-        """Looks as they were taken; none in a bundle that was made elsewhere."""
-        return self.document.looks
+        """Looks as they were taken, those of late evidence last; none in a bundle that was made elsewhere."""
+        return (*self.document.looks, *self.late_looks)
 
     def look_utc_ns(self, look: int) -> int:
         """When a recorded look was taken. Raises LookupError as `passage`."""
@@ -105,16 +110,20 @@ class BundleContents:
     def digest_faults(self) -> tuple[str, ...]:
         """Files that are not what ``passage.json`` says they were: nothing where all digests hold."""
         found: list[str] = []
-        for name, expected in sorted(self.document.digests.items()):
+        told = {name: (digest, PASSAGE) for name, digest in self.document.digests.items()}
+        for line in self.late:
+            if isinstance(line.get("file"), str):
+                told[line["file"]] = (str(line.get("digest")), LATE)
+        for name, (expected, where) in sorted(told.items()):
             if name not in self.files.entries:
-                found.append(f"{name[:80]}: missing, but {PASSAGE} has its digest")
+                found.append(f"{name[:80]}: missing, but {where} has its digest")
                 continue
             try:
                 actual = self.files.digest(name)
             except FileFault as fault:
                 actual = str(fault)
             if actual != expected:
-                found.append(f"{name}: {actual[:80]}, but {PASSAGE} says {expected[:80]}")
+                found.append(f"{name}: {actual[:80]}, but {where} says {expected[:80]}")
         return tuple(found)
 
     def _look(self, look: int) -> LookRecord:
@@ -133,6 +142,14 @@ class BundleContents:
         contacts, contact_strays = timely(
             cut.rows("contacts.csv", "presence", self.contacts, devices), first_utc_ns, last_utc_ns
         )
+        frames, frame_strays = timely(
+            cut.rows(mmwave_tiff.FILE, "mmwave", self.frames, devices), first_utc_ns, last_utc_ns
+        )
+        radiographs = [
+            one
+            for file, kept in sorted(self.radiographs.items(), key=lambda found: xray_dcs.NAMES.index(found[0]))
+            for one in cut.rows(file, "xray", (kept,), devices)
+        ]
         return Passage(
             passage_id=document.passage_id,
             site=document.site,
@@ -146,8 +163,12 @@ class BundleContents:
             gas=gas,
             weather=weather,
             contacts=contacts,
+            frames=frames,
+            radiographs=tuple(radiographs),
+            ambient_k=_kelvin(document.mmwave, "ambient_k"),
+            sky_k=_kelvin(document.mmwave, "sky_k"),
             modality_of=self.modality_of,
-            states={**states, **gas_strays, **weather_strays, **contact_strays, **self.faults},
+            states={**states, **gas_strays, **weather_strays, **contact_strays, **frame_strays, **self.faults},
             clock_synchronised=document.clock.synchronised,
         )
 
@@ -207,6 +228,7 @@ class _Reading:
         scan = self._scan()
         responses, no_response = self._responses()
         weather_device = self._sole("weather") or "weather.csv"
+        late = self._late()
         return BundleContents(
             name=self._name,
             document=self._document,
@@ -217,10 +239,13 @@ class _Reading:
             gas=self._rows("co2.csv", lambda text: co2_csv.read_co2(text, self._clock)),
             weather=self._rows("weather.csv", lambda text: weather_csv.read_weather(text, weather_device, self._clock)),
             contacts=self._rows("contacts.csv", lambda text: contacts_csv.read_contacts(text, self._clock)),
+            frames=self._frames(),
+            radiographs=dict(self._radiographs(late)),
             outcome=self._outcome(),
-            late=self._late(),
+            late=late,
+            late_looks=tuple(self._late_looks(late)),
             calibrations=self._calibrations(),
-            faults=self._with_images(),
+            faults=self._faults,
             modality_of=self._modality_of,
             notes=tuple(self._notes),
         )
@@ -279,12 +304,43 @@ class _Reading:
             self._faults[name] = f"{state}: {cause}"
             self._modality_of[name] = modality
 
-    def _with_images(self) -> dict[str, str]:
-        """Faults, those of images that are there with nothing in them included."""
-        for file in ("mmwave.tiff", "xray.dcs"):
-            if file in self._files.entries and self._files.entries[file].size == 0:
-                self._silence(file, "absent", f"{file} is empty (0 bytes)")
-        return self._faults
+    def _frames(self) -> tuple[Kept[RadiometricFrame], ...]:
+        document, device = self._document, self._sole("mmwave") or mmwave_tiff.FILE
+        known = mmwave_tiff.Known(document.mmwave or {}, document.began_utc_ns, device, self._clock)
+        table = self._file(mmwave_tiff.FILE, lambda content: mmwave_tiff.read_frames(content, known))
+        if table is None:
+            return ()
+        self._notes += table.notes
+        for row in table.rows:
+            self._modality_of.setdefault(row.reading.device, "mmwave")
+        return table.rows
+
+    def _radiographs(self, late: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Kept[Radiograph]]]:
+        """File -> radiograph. One that neither the seal nor a late line names was being joined when the power went."""
+        document = self._document
+        came_late = {line["file"]: line.get("xray") for line in late if isinstance(line.get("file"), str)}
+        told = (document.xray or {}).get("files")
+        told = {**(told if isinstance(told, dict) else {}), **came_late}
+        for file in xray_dcs.NAMES:
+            if file not in self._files.entries:
+                continue
+            if document.digests and file not in document.digests and file not in came_late:
+                self._notes.append(f"{file}: neither {PASSAGE} nor {LATE} names it, ignored")
+                continue
+            kept = told.get(file)
+            found = self._file(file, lambda content, f=file, k=kept: self._radiograph(f, content, k))  # type: ignore[misc]
+            if found is not None:
+                self._modality_of.setdefault(found.device, "xray")
+                yield file, Kept(self._files.entries[file].size, found)
+
+    def _radiograph(self, file: str, content: bytes, kept: object) -> Radiograph:
+        device = self._sole("xray") or file
+        record = kept if isinstance(kept, dict) else None
+        found = xray_dcs.read_radiograph(file, content, record, device, self._document.began_utc_ns, self._clock)
+        dose = (self._document.xray or {}).get("dose_usv")
+        if record is None and found.dose_usv is None and isinstance(dose, int | float) and 0 < dose < 1e6:
+            return replace(found, dose_usv=float(dose))
+        return found
 
     def _outcome(self) -> Mapping[str, Any] | None:
         found = self._json("outcome.json")
@@ -294,17 +350,25 @@ class _Reading:
         return found
 
     def _late(self) -> tuple[Mapping[str, Any], ...]:
-        if "late.json" not in self._files.entries:
+        if LATE not in self._files.entries:
             return ()
         found: list[Mapping[str, Any]] = []
         try:
-            for number, line in enumerate(self._files.read("late.json").split(b"\n"), 1):
+            for number, line in enumerate(self._files.read(LATE).split(b"\n"), 1):
                 if line.strip():
-                    document = read_json(line, f"late.json: line {number}")
+                    document = read_json(line, f"{LATE}: line {number}")
                     found += [document] if isinstance(document, dict) else []
         except BundleFault as fault:
             self._notes.append(f"{fault}: ignored from there")
         return tuple(found)
+
+    def _late_looks(self, late: Sequence[Mapping[str, Any]]) -> Iterator[LookRecord]:
+        for number, line in enumerate(late, 1):
+            if "look" in line:
+                try:
+                    yield read_look(line["look"], f"{LATE}: line {number}")
+                except BundleFault as fault:
+                    self._notes.append(f"{fault}: ignored")
 
     def _calibrations(self) -> Mapping[str, Any]:
         found = {}
@@ -332,7 +396,7 @@ class _Reading:
         return named[0] if len(named) == 1 else None
 
 
-def timely(readings: Sequence[T], first_utc_ns: int, last_utc_ns: int) -> tuple[tuple[T, ...], dict[str, str]]:
+def timely(readings: Sequence[S], first_utc_ns: int, last_utc_ns: int) -> tuple[tuple[S, ...], dict[str, str]]:
     """Readings of the passage's own time, and the state of each device that stamps another: that is not joined."""
     kept = tuple(r for r in readings if first_utc_ns <= r.stamp.time_utc_ns <= last_utc_ns)
     if len(kept) == len(readings):
@@ -350,6 +414,13 @@ def _unknown_words(document: PassageDocument) -> list[str]:
         if word not in words:
             notes.append(f"{PASSAGE}: context.{name} {word[:40]!r} is not known: unknown")
     return notes
+
+
+def _kelvin(mmwave: Mapping[str, Any] | None, name: str) -> float | None:
+    """A temperature of the imager's site, None where it is unknown or none of this world."""
+    value = (mmwave or {}).get(name)
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 2.0 < value < 400.0
+    return float(value) if known and value is not None else None
 
 
 def _body_type(document: PassageDocument) -> BodyType:

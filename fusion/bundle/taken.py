@@ -19,6 +19,7 @@ from fusion.passage import BodyType, Context, Passage
 from fusion.policy import Policy
 from fusion.verdict import Level
 
+LONGEST_WORDS = 80
 _NO_COUNTS = np.empty(0, dtype=np.float64)
 
 
@@ -40,7 +41,13 @@ def taken_look(contents: BundleContents, index: int) -> tuple[Passage, Look]:
     )
     occasion = _word(Occasion, extra.get("occasion"), Occasion.LOOK)
     number = extra.get("look")
-    return passage, Look(number if isinstance(number, int) and number >= 0 else index, until_utc_ns, occasion)
+    joined_by = extra.get("joined_by")
+    return passage, Look(
+        number if isinstance(number, int) and number >= 0 else index,
+        until_utc_ns,
+        occasion,
+        joined_by[:LONGEST_WORDS] if isinstance(joined_by, str) else None,
+    )
 
 
 def look_record(
@@ -53,7 +60,8 @@ def look_record(
     body_type: BodyType,
 ) -> dict[str, Any]:
     """The JSON form of a look that is being taken; `taken_look` reads it."""
-    return {
+    late = {} if look.joined_by is None else {"joined_by": look.joined_by}
+    return late | {
         "at_s": at_s,
         "used_until_utc": dict(used_until_utc),
         "used_bytes": dict(used_bytes),
@@ -69,9 +77,10 @@ def assumed_looks(contents: BundleContents, policy: Policy) -> list[tuple[Passag
     """Looks for a bundle that has none: each sample is taken to have arrived at its own time.
 
     The policy's looks as far as the passage lasted, and its end where that came before the last of them; one more where
-    dangerous air came after it.
+    dangerous air came after it, and one where a radiograph was taken after the last of them.
     """
     passage = contents.passage(None)
+    scans = passage.radiographs
     began, ended = passage.began_utc_ns, passage.ended_utc_ns
     moments = [began + round(at_s * 1e9) for at_s in policy.looks_s]
     looks = [Look(i, at) for i, at in enumerate(moments) if ended is None or at <= ended]
@@ -80,7 +89,15 @@ def assumed_looks(contents: BundleContents, policy: Policy) -> list[tuple[Passag
     last = looks[-1]
     if ended is not None and ended > last.until_utc_ns and alarm_in(passage.gas, passage.context, passage.body_type):
         looks.append(Look(last.index, ended, Occasion.LIFE))
-    return [(passage, look) for look in looks]
+    taken = [(_with_radiographs_until(passage, look.until_utc_ns), look) for look in looks]
+    if any(scan.stamp.time_utc_ns > looks[-1].until_utc_ns for scan in scans):
+        taken.append((passage, Look(last.index, looks[-1].until_utc_ns, Occasion.LATE)))
+    return taken
+
+
+def _with_radiographs_until(passage: Passage, until_utc_ns: int) -> Passage:
+    kept = tuple(scan for scan in passage.radiographs if scan.stamp.time_utc_ns <= until_utc_ns)
+    return replace(passage, radiographs=kept)
 
 
 def policy_of(document_policy: Mapping[str, Any] | None, otherwise: Policy) -> Policy:

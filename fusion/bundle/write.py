@@ -25,12 +25,12 @@ import pymseed
 from numpy.typing import NDArray
 from pymseed import DataEncoding, MS3Record
 
-from drivers.reading import ContactChange, GasSample, VibrationBlock, WeatherSample
-from fusion.bundle import co2_csv, contacts_csv, records, weather_csv
+from drivers.reading import ContactChange, GasSample, RadiometricFrame, VibrationBlock, WeatherSample
+from fusion.bundle import co2_csv, contacts_csv, mmwave_tiff, records, weather_csv, xray_dcs
 from fusion.bundle.container import CALIBRATIONS, PASSAGE, Limits
 from fusion.bundle.document import PassageDocument, read_document
 from fusion.bundle.fault import BundleFault, FileFault
-from fusion.bundle.read import RESPONSES, VERDICTS
+from fusion.bundle.read import LATE, RESPONSES, VERDICTS
 from fusion.bundle.records import SENSOR, Piece
 from fusion.bundle.table import Kept, Table
 from fusion.bundle.times import format_utc
@@ -43,7 +43,8 @@ HEADERS = {
     "weather.csv": weather_csv.NAMES,
     "contacts.csv": contacts_csv.NAMES,
 }
-UNSEALED = frozenset({PASSAGE, VERDICTS, "outcome.json", "late.json"})  # these may grow after the passage
+UNSEALED = frozenset({PASSAGE, VERDICTS, "outcome.json", LATE})  # these may grow after the passage
+GROWING = frozenset({records.FILE, mmwave_tiff.FILE, *HEADERS, *xray_dcs.NAMES})  # what a look uses a length of
 T = TypeVar("T", GasSample, WeatherSample, ContactChange)
 NO_TIME = records.Window(0, -1)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -97,7 +98,7 @@ class BundleWriter:
 
     def used_bytes(self) -> dict[str, int]:
         """File -> length: what a look that is taken now uses."""
-        return {name: self._sizes[name] for name in sorted(self._sizes) if name in HEADERS or name == records.FILE}
+        return {name: self._sizes[name] for name in sorted(self._sizes) if name in GROWING}
 
     def keep_draft(self, draft: Mapping[str, Any]) -> None:
         """What is known of the passage so far, looks included; replaces the last draft in one step."""
@@ -145,6 +146,29 @@ class BundleWriter:
             "contacts.csv", change, contacts_csv.cells(change), partial(contacts_csv.read_contacts, clock=clock)
         )
 
+    def frame(self, frame: RadiometricFrame) -> Kept[RadiometricFrame]:
+        """Append a page to ``mmwave.tiff``, in centikelvin; what comes back is what a reader will find.
+
+        Raises:
+            FileFault: it is no image; nothing is written.
+        """
+        content, found = mmwave_tiff.page(frame, self._sizes.get(mmwave_tiff.FILE, 0))
+        return Kept(self._append(mmwave_tiff.FILE, content), found)
+
+    def radiograph(self, content: bytes) -> str:
+        """An object as received, under the next free name, which comes back.
+
+        Raises:
+            FileFault: the passage has as many radiographs, or as many bytes, as a bundle holds.
+        """
+        name, limits = xray_dcs.next_name(self._sizes), Limits()
+        room = min(limits.image_bytes, limits.unpacked_bytes - sum(self._sizes.values()))
+        if name is None or len(content) > room:
+            raise FileFault(f"{xray_dcs.FILE}: {len(content)} bytes; the bundle holds no more radiographs")
+        self._replace(name, content)
+        self._sizes[name] = len(content)
+        return name
+
     def verdict(self, line: str) -> None:
         """Append a verdict as published, one line."""
         self._append(VERDICTS, line.encode() + b"\n")
@@ -160,19 +184,13 @@ class BundleWriter:
         (self._folder / CALIBRATIONS).mkdir(exist_ok=True, mode=0o750)
         self._replace(f"{CALIBRATIONS}/{calibration_id}.json", record)
 
-    def image(self, name: str, content: bytes) -> None:
-        """``xray.dcs`` or ``mmwave.tiff``, whole. Raises BundleFault for another name, or beyond the size limit."""
-        limits = Limits()
-        if name not in limits.images or len(content) > limits.of(name):
-            raise BundleFault(f"bundle: {name[:40]!r} of {len(content)} bytes is no image of a bundle")
-        self._replace(name, content)
-
     def complete(self, document: Mapping[str, Any]) -> Completed:
         """Seal the bundle: digests into ``passage.json``, everything synced, the folder renamed.
 
         Raises:
             BundleFault: the document would not be read back; nothing is sealed then.
         """
+        _close_chain(self._folder / mmwave_tiff.FILE)
         digests = self.digests()
         text = _json({**document, "digests": digests})
         name = read_document(text).passage_id
@@ -272,7 +290,9 @@ def recover(unfinished: Path) -> Recovered:
     if not unfinished.name.endswith(PARTIAL) or not unfinished.is_dir():
         raise BundleFault(f"{unfinished.name}: not a folder of an unfinished passage")
     draft, document = _last_draft(unfinished)
-    torn = [note for name in (records.FILE, *HEADERS, VERDICTS) if (note := _set_torn_aside(unfinished / name))]
+    growing = (records.FILE, mmwave_tiff.FILE, *HEADERS, VERDICTS)
+    torn = [note for name in growing if (note := _set_torn_aside(unfinished / name))]
+    _close_chain(unfinished / mmwave_tiff.FILE)
     sizes = {file.name: file.stat().st_size for file in unfinished.iterdir() if file.is_file()}
     return Recovered(BundleWriter(unfinished, sizes), draft, document, tuple(torn))
 
@@ -302,7 +322,7 @@ def _set_torn_aside(file: Path) -> str | None:
     if not file.is_file() or file.is_symlink():
         return None
     content = file.read_bytes()
-    whole = _whole_records(content) if file.name == records.FILE else content.rfind(b"\n") + 1
+    whole = _whole(file.name, content)
     if whole == len(content):
         return None
     aside = file.with_name(file.name + ".torn")
@@ -314,6 +334,27 @@ def _set_torn_aside(file: Path) -> str | None:
     _sync_file(file)
     _sync_folder(file.parent)
     return f"{file.name}: the last {len(content) - whole} bytes were torn and lie in {aside.name}"
+
+
+def _whole(name: str, content: bytes) -> int:
+    """Length up to the end of the last whole record, page or line."""
+    if name == mmwave_tiff.FILE:
+        return max(mmwave_tiff.whole_pages(content), default=0)
+    return _whole_records(content) if name == records.FILE else content.rfind(b"\n") + 1
+
+
+def _close_chain(file: Path) -> None:
+    """The last page of ``mmwave.tiff`` points to no next one: until it is closed it points to its own end."""
+    if not file.is_file() or file.is_symlink():
+        return
+    pointer = mmwave_tiff.last_pointer(file.read_bytes())
+    if pointer is None:
+        return
+    with file.open("r+b") as pages:
+        pages.seek(pointer)
+        pages.write(bytes(4))
+        pages.flush()
+        os.fsync(pages.fileno())
 
 
 def _whole_records(content: bytes) -> int:
