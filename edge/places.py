@@ -37,6 +37,11 @@ class Places:
         return self.state / "models"
 
     @property
+    def calibrations(self) -> Path:
+        """The chain of calibration records; made by the first of them."""
+        return self.state / "calibrations"
+
+    @property
     def leases(self) -> Path:
         """Folder of the devices' lock files. Not under ``runtime``, which goes when the service stops."""
         return self.state / "leases"

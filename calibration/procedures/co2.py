@@ -43,7 +43,7 @@ class Level:
     given: Reference
 
 
-def _series(raw: Raw, step: str) -> tuple[Floats, Floats]:
+def series(raw: Raw, step: str) -> tuple[Floats, Floats]:
     """Times and values that are there. Raises BadSetup where too many are not."""
     t, ppm = raw.floats(f"{step}/t_s"), raw.floats(f"{step}/ppm")
     there = np.isfinite(ppm)
@@ -57,8 +57,8 @@ def _series(raw: Raw, step: str) -> tuple[Floats, Floats]:
     return t[there], ppm[there]
 
 
-def _level(raw: Raw, step: str) -> Level:
-    t, ppm = _series(raw, step)
+def level_of(raw: Raw, step: str) -> Level:
+    t, ppm = series(raw, step)
     mean, scatter = of_series(f"scatter in {step} gas", ppm)
     quantum = float(np.min(np.diff(np.unique(ppm)), initial=np.inf))
     if np.isfinite(quantum) or np.ptp(ppm) == 0:  # whole ppm stand still: half a step is not known
@@ -73,7 +73,7 @@ def _scale(raw: Raw) -> dict[str, float]:
     return {"gain": float(known["gain"]), "offset_ppm": float(known["offset_ppm"])}
 
 
-def _settled(step: str, level: Level) -> Check:
+def settled_check(step: str, level: Level) -> Check:
     limit = max(DRIFT_PPM, DRIFT_SHARE * abs(level.shown_ppm))
     mend = "not settled: wait five times T90, check the flow and the fittings"
     return Check(name=f"{step} settled", value=abs(level.drift_ppm), high=limit, unit="ppm", mend=mend)
@@ -91,7 +91,7 @@ def _read(level: Level, coefficient: float) -> Component:
 
 def zero(raw: Raw) -> Outcome:
     """Offset, from a gas without CO2; the gain stays."""
-    level, scale = _level(raw, "zero"), _scale(raw)
+    level, scale = level_of(raw, "zero"), _scale(raw)
     offset = level.given.value - scale["gain"] * level.shown_ppm
     budget = (_read(level, scale["gain"]), _given(level, "zero gas", 1.0))
     return _scaled(
@@ -105,7 +105,7 @@ def zero(raw: Raw) -> Outcome:
 
 def span(raw: Raw) -> Outcome:
     """Gain, from one gas near the levels that decide; the offset stays."""
-    level, scale = _level(raw, "span"), _scale(raw)
+    level, scale = level_of(raw, "span"), _scale(raw)
     if level.shown_ppm <= 0:
         raise BadSetup(f"span: {level.shown_ppm:.0f} ppm is shown; that is no span gas: check valve and cylinder")
     gain = (level.given.value - scale["offset_ppm"]) / level.shown_ppm
@@ -121,7 +121,7 @@ def span(raw: Raw) -> Outcome:
 
 def two_point(raw: Raw) -> Outcome:
     """Gain and offset from zero and span gas, and the span gas once more to see whether it worked."""
-    low, high = _level(raw, "zero"), _level(raw, "span")
+    low, high = level_of(raw, "zero"), level_of(raw, "span")
     apart = high.shown_ppm - low.shown_ppm
     if apart < LEAST_APART_PPM:
         raise BadSetup(
@@ -140,7 +140,7 @@ def two_point(raw: Raw) -> Outcome:
         _given(low, "zero gas", 1 + share), _given(high, "span gas", share),
     )  # fmt: skip
     scale = {"gain": gain, "offset_ppm": offset}
-    again = _series(raw, "check")[1]
+    again = series(raw, "check")[1]
     after = ppm_of(float(again[len(again) // 2 :].mean()), scale) - high.given.value
     limit = max(REPEAT_PPM, REPEAT_SHARE * high.given.value)
     repeat = Check(name="span gas again", value=abs(after), high=limit, unit="ppm",
@@ -178,13 +178,13 @@ def _scaled(
         after[f"{step} error, ppm"] = residuals[f"{step}, ppm"]
     if after_ppm is not None:
         after["span error, ppm"] = after_ppm
-    settled = tuple(_settled(step, level) for step, level in levels.items())
+    settled = tuple(settled_check(step, level) for step, level in levels.items())
     plots = tuple(_gas_plot(raw, step) for step in (*levels, *(("check",) if after_ppm is not None else ())))
     return Outcome(results, (*settled, *checks), {"scale": dict(scale)}, before, after, residuals, plots=plots)
 
 
 def _gas_plot(raw: Raw, step: str) -> Plot:
-    return Plot(f"{step} gas, as shown", "s", "ppm", (Curve("shown", *_series(raw, step), dots=True),))
+    return Plot(f"{step} gas, as shown", "s", "ppm", (Curve("shown", *series(raw, step), dots=True),))
 
 
 def lag(raw: Raw) -> Outcome:
@@ -221,7 +221,7 @@ def lag(raw: Raw) -> Outcome:
 
 def _fit_lag(raw: Raw, step: str) -> tuple[float, float, float, float, float]:
     """Delay s, tau s, misfit, level before and after. Raises BadSetup where nothing was switched."""
-    t, ppm = _series(raw, step)
+    t, ppm = series(raw, step)
     first, last = float(np.median(ppm[:5])), float(np.median(ppm[-5:]))
     size = last - first
     if abs(size) < LEAST_STEP_PPM:
@@ -252,7 +252,7 @@ def _fit_lag(raw: Raw, step: str) -> tuple[float, float, float, float, float]:
 
 
 def _lag_plot(raw: Raw, step: str, fit: tuple[float, float, float, float, float]) -> Plot:
-    t, ppm = _series(raw, step)
+    t, ppm = series(raw, step)
     delay, tau, _, before, after = fit
     model = before + (after - before) * (1 - np.exp(-np.maximum(t - delay, 0) / tau))
     return Plot("First switch", "s", "ppm", (Curve("shown", t, ppm, dots=True), Curve("one lag", t, model)))

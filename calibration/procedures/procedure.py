@@ -102,6 +102,7 @@ class Procedure:
     valid_days: int = 365
     parameters: Mapping[str, Any] = field(default_factory=dict)  # name -> default; all end up in the raw data
     acts: str | None = None  # what it does to the device beside reading it
+    test: bool = False  # a test of the device as it stands: recorded whether it passes or not
 
 
 def reference(raw: Raw, role: str) -> Reference:

@@ -70,6 +70,9 @@ def _response(raw: Raw, sensor: str) -> Response:
 
 def _alive(raw: Raw, step: str) -> list[str]:
     """The step's sensors. Raises BadSetup for one that is stuck, or that lost more than a hundredth of its samples."""
+    missing = sorted(set(raw.about.get("sensors", ())) - set(raw.names(step)))
+    if missing:
+        raise BadSetup(f"{', '.join(missing)}: sent nothing: unplugged, or not of this digitizer; check its cable")
     for sensor in _sensors(raw, step):
         counts = raw.floats(f"{step}/{sensor}")
         if not np.all(np.isfinite(counts)):

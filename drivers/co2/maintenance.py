@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ async def _master(config: Config) -> AsyncIterator[RtuMaster]:
         yield RtuMaster(opened)
 
 
-async def shown(name: str, config: Config, around: Surroundings) -> AsyncIterator[tuple[int, float]]:
+async def shown(name: str, config: Config, around: Surroundings) -> AsyncGenerator[tuple[int, float], None]:
     """(monotonic ns, ppm as shown), one a measurement; NaN where the probe is not ready or its reply was damaged.
 
     Raises:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edge import keys
+from edge.calibrate.bookkeeping import calibration_rows, faults
 from edge.cli.main import DONE, NO, WRONG_USE
 from edge.cli.options import Settings, common
 from edge.cli.output import say, say_json, tell
@@ -29,22 +30,27 @@ def command() -> None:
 @common
 def verify_chain(settings: Settings, file: Path | None, public_key: Path | None) -> int:
     """Walk the chain of FILE, or of this lane's journal, and check the signatures. Exit 1 names the first bad row."""
-    path = file
+    path, places = file, None
     if path is None:
         places = settings.places()
         path = places.journal
         beside = places.signing.with_suffix(".pub")
         public_key = public_key or (beside if beside.exists() else None)
     try:
-        found = verify(path, None if public_key is None else keys.load_signing_public(public_key))
+        key = None if public_key is None else keys.load_signing_public(public_key)
+        found = verify(path, key)
     except FileNotFoundError as error:
         tell(f"{error}; give the file, or the lane's --root")
         return WRONG_USE
+    wrong = faults(places, calibration_rows(path), key) if places is not None and found.ok else []
     if settings.json:
-        say_json({"file": str(path), "ok": found.ok} | asdict(found))
+        answer = {"file": str(path), "ok": found.ok and not wrong, "calibrations": {"faults": wrong}}
+        say_json(asdict(found) | answer)
+    elif wrong:
+        say(f"{path}: whole, but the calibrations are NOT: {'; '.join(wrong)}")
     elif found.ok:
         signed = f"signed to row {found.signed_to}" if public_key else "signatures not checked: no public key"
         say(f"{path}: whole: {found.rows} rows, {signed}")
     else:
         say(f"{path}: NOT whole: {found.cause}; {found.rows} rows before it are good")
-    return DONE if found.ok else NO
+    return DONE if found.ok and not wrong else NO

@@ -18,12 +18,16 @@ from edge.cli.output import ReaderGone, tell
 DONE, NO, WRONG_USE, UNREACHABLE, STOPPED = 0, 1, 2, 3, 130
 TEXT_COLUMNS = 100  # of help texts, whatever the terminal: they are read in pipes and documents too
 COMMANDS = {
+    "analyse": ("edge.cli.analyse", "What works, and what is missed."),
     "booth": ("edge.cli.booth", "The officer's page, for booth, tablet and phone."),
+    "calibrate": ("edge.cli.calibrate", "Make sensors tell the truth, and prove it."),
+    "challenge": ("edge.cli.challenge", "A known source presented, judged against its record."),
     "check": ("edge.cli.check", "Is this lane fit to run? Configuration, keys, model, disk, clock."),
     "context": ("edge.cli.context", "Say what is known of the vehicle in the lane."),
     "devices": ("edge.cli.devices", "What is configured, and what answers."),
     "diagnostics": ("edge.cli.diagnostics", "What support needs to know, without secrets."),
     "evaluate": ("edge.cli.evaluate", "What is caught, and what is not: many passages whose outcome is known."),
+    "export": ("edge.cli.export", "The record as Parquet, CSV or JSON lines."),
     "journal": ("edge.cli.journal", "Is the record whole?"),
     "keys": ("edge.cli.keys", "Make, show and allow keys."),
     "models": ("edge.cli.models", "Signed models: verify, activate, and take back."),
@@ -93,9 +97,11 @@ def _code_of(error: Exception) -> int | None:
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
     if names & {"edge.control.Unreachable", "edge.publish.subscriber.Unreachable", "edge.lease.LeaseFault"}:
         return UNREACHABLE
-    if names & {"edge.control.ControlFault", "edge.publish.subscriber.OutOfStep"}:
+    if names & {"calibration.record.RecordFault", "edge.control.ControlFault", "edge.publish.subscriber.OutOfStep"}:
         return NO
     if names & {"edge.config.ConfigErrors", "edge.keys.KeyFault", "edge.publish.message.MessageFault"}:
+        return WRONG_USE
+    if names & {"edge.records.lake.LakeFault", "edge.records.local_time.ZoneFault"}:
         return WRONG_USE
     return None
 

@@ -5,6 +5,11 @@ Prints ``listening PORT``, then answers ``done`` to each line of JSON on stdin:
 ``{"do": "unplug", "sensor": "B2"}`` and ``plug``; ``stall`` (nothing is sent any more) and ``resume``; ``drop`` (all
 connections are closed); ``refuse`` (ERROR to every command) and ``accept``; ``damage`` (the next record of a sensor);
 ``renumber`` (numbers begin at 1 again); ``clock`` with ``offset_s`` (the digitiser's clock is off by that).
+
+Out of tune: ``{"do": "detune", "sensor": "B1", "f0_hz": 4.9, "damping": 0.6, "gain": 1.1, "polarity": -1, "coupled":
+false}`` (fed counts get gain and polarity, generated ones all of it) and ``{"do": "swap", "sensors": ["B1", "B2"]}``.
+It makes signals of its own by ``{"do": "live", "what": "rest", "seconds": 60, "speed": 1}`` (``plate``, ``release``, or
+``tap`` with ``at``), over and over until ``{"do": "live"}``; ``speed`` above 1 lets its clock run so much faster.
 """
 
 from __future__ import annotations
@@ -15,14 +20,18 @@ import contextlib
 import json
 import struct
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
+
 from hil.devices.miniseed import SAMPLES_IN_RECORD, Channel, encode2, encode3, text_record
+from hil.world import geophones
 
 HELLO = "SeedLink v4.0 (emulated) :: SLPROTO:4.0 SLPROTO:3.1"
 RING_PACKETS = 4096
@@ -101,6 +110,10 @@ class Server:
         self.unplugged: set[str] = set()
         self.damaged: set[str] = set()
         self.clock_offset_ns = 0
+        self.elements = {sensor: geophones.Element() for sensor in self.sensors}
+        self.plugged = {sensor: sensor for sensor in self.sensors}  # sensor -> the channel that it comes in on
+        self._live: asyncio.Task[None] | None = None
+        self._live_ns = 0
         self.asked = asyncio.Event()  # somebody has said END, and packets go there from now on
         self._sent = 0  # packets ever made, whatever their numbers
         self._news = asyncio.Event()
@@ -118,6 +131,7 @@ class Server:
         if self._server is not None:
             self._server.close()
         self.drop()
+        self._stop_live()
         tasks = [client.task for client in self._clients if client.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -134,10 +148,16 @@ class Server:
             raise ValueError(f"no sensor {sensor}; there are {', '.join(self.sensors)}")
         if sensor in self.unplugged:
             return
+        element = self.elements[sensor]
+        if (factor := element.gain * element.polarity) != 1:
+            counts = [round(factor * count) for count in counts]
+        self._records(sensor, start_ns, counts, rate_hz)
+
+    def _records(self, sensor: str, start_ns: int, counts: Sequence[int], rate_hz: float | None = None) -> None:
         rate = rate_hz or self.rate_hz
         for first in range(0, len(counts), SAMPLES_IN_RECORD):
             piece = counts[first : first + SAMPLES_IN_RECORD]
-            self._append(sensor, start_ns + self.clock_offset_ns + round(first * 1e9 / rate), rate, piece)
+            self._append(self.plugged[sensor], start_ns + self.clock_offset_ns + round(first * 1e9 / rate), rate, piece)
         self._wake()
 
     def _append(self, sensor: str, start_ns: int, rate_hz: float, counts: Sequence[int]) -> None:
@@ -179,8 +199,55 @@ class Server:
                 self.number = 0
             case "clock":
                 self.clock_offset_ns = round(float(order["offset_s"]) * 1e9)
-            case other:
-                raise ValueError(f"unknown order {other!r}")
+            case "detune":
+                names = {"f0_hz", "damping", "gain", "polarity", "coupled"} & order.keys()
+                element = self.elements[order["sensor"]]
+                self.elements[order["sensor"]] = replace(element, **{name: order[name] for name in names})
+            case "swap":
+                one, other = order["sensors"]
+                self.plugged[one], self.plugged[other] = self.plugged[other], self.plugged[one]
+            case "live":
+                self._stop_live()
+                if "what" in order:
+                    self._live = asyncio.get_running_loop().create_task(self._make(order))
+            case unknown:
+                raise ValueError(f"unknown order {unknown!r}")
+
+    def _stop_live(self) -> None:
+        if self._live is not None:
+            self._live.cancel()
+            self._live = None
+
+    async def _make(self, order: dict[str, Any]) -> None:
+        """Signals of its own, the same each time, in pieces of 0.4 s of its clock."""
+        random, rate_hz, speed = np.random.default_rng(20), self.rate_hz, float(order.get("speed", 1.0))
+        piece, start_ns = round(0.4 * rate_hz), max(time.time_ns(), self._live_ns)  # its clock never goes back
+        due_s = asyncio.get_running_loop().time()
+        while True:
+            waves = self._waves(order, random)
+            for first in range(0, len(next(iter(waves.values()))) - piece + 1, piece):
+                for sensor, wave in waves.items():
+                    if sensor not in self.unplugged:
+                        self._records(sensor, start_ns, wave[first : first + piece].astype(int).tolist())
+                self._wake()
+                start_ns += round(piece * 1e9 / rate_hz)
+                self._live_ns = start_ns
+                due_s += piece / rate_hz / speed
+                await asyncio.sleep(max(0.0, due_s - asyncio.get_running_loop().time()))
+
+    def _waves(self, order: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:
+        seconds = float(order.get("seconds", 60.0))
+        match order["what"]:
+            case "rest":
+                return geophones.at_rest(self.elements, seconds, self.rate_hz, random)
+            case "plate":
+                return geophones.on_a_plate(self.elements, seconds, self.rate_hz, random)
+            case "release":
+                return geophones.releases(self.elements, seconds, self.rate_hz, random)
+            case "tap":
+                return geophones.tapped(self.elements, order["at"], seconds, self.rate_hz, random)
+            case unknown:
+                raise ValueError(f"unknown signal {unknown!r}")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = Client(writer, asyncio.current_task())
