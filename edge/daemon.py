@@ -217,7 +217,10 @@ class _Daemon:
     async def _sign(self) -> None:
         while True:
             await asyncio.sleep(SIGN_EVERY_S)
-            await asyncio.to_thread(self._journal.sign_head)
+            try:
+                await asyncio.to_thread(self._journal.sign_head)
+            except (JournalFault, OSError) as fault:
+                log.error("journal: its head is not signed: %s", fault)
 
     def status(self) -> dict[str, Any]:
         """The lane's state now."""
@@ -249,7 +252,10 @@ class _Daemon:
             if not isinstance(words, dict) or not isinstance(passage_id, str):
                 raise ValueError("context: give passage_id and context")
             said = Declared.model_validate(words).said()
-            await self._lane.declare(passage_id, said, outcome_control.source_of(request, peer))
+            try:
+                await self._lane.declare(passage_id, said, outcome_control.source_of(request, peer))
+            except JournalFault as fault:
+                raise ValueError(f"not recorded, and so not taken: {fault}") from None
             return {"passage_id": passage_id}
 
         async def lease(request: Mapping[str, Any], peer: control.Peer) -> Any:

@@ -27,6 +27,7 @@ from fusion.verdict import Level, Verdict
 
 PRE_ROLL_S = 60.0  # an outside sample of the same minute belongs to a passage (SCIENCE 3.2)
 AIR_AGAIN_S = 2.0  # an alarm must come within 10 s of the limit (SCIENCE 9); a load of produce is above it all the time
+RECORD_AGAIN_S = 2.0  # assumed: how soon a disk that was full is tried again
 MOST_PRE_ROLL = 2_000  # readings; the oldest go first
 log = logging.getLogger("lanepulse.lane")
 
@@ -46,6 +47,7 @@ class _InHand:
     opened: bool = False
     next_air_s: float = 0.0
     gas: list[GasSample] = field(default_factory=list)
+    again_s: float | None = None  # when a verdict that could not be recorded is judged anew
 
 
 class Lane:
@@ -72,13 +74,18 @@ class Lane:
         self._sealed = sealed
         self._now_utc_ns, self._monotonic_ns = now_utc_ns, monotonic_ns
         self._current: _InHand | None = None
+        self._unopened: OpenPassage | None = None  # a vehicle whose record cannot be begun: the disk is full
+        self._open_again_ns = 0
         self._pre_roll: deque[Reading] = deque(maxlen=MOST_PRE_ROLL)
         self.recorded = True
 
     @property
     def in_hand(self) -> InHand | None:
         """For the status."""
-        current = self._current
+        current, waiting = self._current, self._unopened
+        if current is None and waiting is not None:
+            stood_s = (self._monotonic_ns() - waiting.began_monotonic_ns) / 1e9
+            return InHand(waiting.passage_id, stood_s, self._looks_s[-1], Level.RECHECK.value, False)
         if current is None:
             return None
         return InHand(
@@ -92,9 +99,14 @@ class Lane:
     def wait_s(self) -> float | None:
         """Seconds until `due` has something to do; None while nothing is planned."""
         current = self._current
-        if current is None or current.final or current.next_look >= len(self._looks_s):
+        if current is None:
+            left_ns = self._open_again_ns - self._monotonic_ns()
+            return None if self._unopened is None else max(0.0, left_ns / 1e9)
+        if current.final:
             return None
-        return max(0.0, self._looks_s[current.next_look] - self._measured_s(current))
+        planned = [self._looks_s[current.next_look]] if current.next_look < len(self._looks_s) else []
+        planned += [] if current.again_s is None else [current.again_s]
+        return max(0.0, min(planned) - self._measured_s(current)) if planned else None
 
     async def handle(self, reading: Reading) -> None:
         """Take one reading."""
@@ -115,11 +127,15 @@ class Lane:
         """Judge the look that has come due, and end a passage that has lasted too long."""
         current = self._current
         if current is None:
+            if self._unopened is not None and self.wait_s() == 0.0:
+                await self._begin(self._unopened)
             return
         if overdue(current.passage, self._monotonic_ns()):
             await self._end(current, Closing.TOO_LONG)
         elif self.wait_s() == 0.0:
-            current.next_look += 1
+            measured_s, current.again_s = self._measured_s(current), None
+            while current.next_look < len(self._looks_s) and self._looks_s[current.next_look] <= measured_s:
+                current.next_look += 1
             await self._judge(current, Occasion.LOOK)
 
     async def finish(self) -> None:
@@ -145,15 +161,27 @@ class Lane:
         await asyncio.to_thread(current.record.declare, body_type, context)
 
     async def _presence(self, change: PresenceChange) -> None:
-        opened, closed = step(None if self._current is None else self._current.passage, change, self._random_bytes)
-        if closed is not None and self._current is not None:
+        in_hand = self._unopened if self._current is None else self._current.passage
+        opened, closed = step(in_hand, change, self._random_bytes)
+        if closed is not None and self._unopened is not None:
+            log.error("passage %s: the vehicle left, and nothing of it is recorded", closed.passage_id)
+            self._unopened = None
+        elif closed is not None and self._current is not None:
             await self._end(self._current, closed.closing)
-        elif opened is not None and self._current is None:
+        elif opened is not None and in_hand is None:
             await self._begin(opened)
 
     async def _begin(self, passage: OpenPassage) -> None:
         body_type, context = self._defaults
-        record = await asyncio.to_thread(self._open_record, passage, body_type, context, self._clock())
+        try:
+            record = await asyncio.to_thread(self._open_record, passage, body_type, context, self._clock())
+        except OSError as fault:
+            if self._unopened is None:
+                log.error("passage %s: nothing of it can be recorded: %s; make room", passage.passage_id, fault)
+            self._unopened, self.recorded = passage, False
+            self._open_again_ns = self._monotonic_ns() + round(RECORD_AGAIN_S * 1e9)
+            return
+        self._unopened = None
         self._current = _InHand(passage, record, body_type, context)
         await self._log_row("passage.opened", passage.passage_id, {"began_utc": record.began_utc})
         earliest_ns = passage.began_utc_ns - round(PRE_ROLL_S * 1e9)
@@ -170,6 +198,12 @@ class Lane:
         if not current.final:
             await self._judge(current, Occasion.STOPPED if closing is Closing.STOPPED else Occasion.END)
         self._current = None
+        if not current.final:  # the folder stays unsealed, so that the next start gives it a verdict and a place
+            log.error(
+                "passage %s: ended without a recorded verdict; the next start closes it", current.passage.passage_id
+            )
+            await asyncio.to_thread(current.record.let_go)
+            return
         ended = close(current.passage, self._monotonic_ns(), closing)
         try:
             named = await asyncio.to_thread(self._seal, current.record, ended, self._clock())
@@ -207,6 +241,9 @@ class Lane:
             if self.recorded:
                 log.error("verdict of %s is not recorded and not announced: %s", verdict.passage_id, fault)
             self.recorded = False
+            # Nobody is told what is not on disk; what can be shown without a record is that there is none, or danger.
+            current.level = Level.OPEN_NOW if verdict.level is Level.OPEN_NOW else Level.RECHECK
+            current.again_s = measured_s + RECORD_AGAIN_S
             return
         self.recorded = True
         current.revision, current.level = verdict.revision, verdict.level

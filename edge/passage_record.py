@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ class PassageRecord:
         self._context = Context()
         self._body_type = BodyType.UNKNOWN
         self._unwritten: dict[str, str] = {}
+        self._kept = True
         self.policy: Policy = policy_of(draft["policy"], Policy())
 
     @property
@@ -169,11 +171,18 @@ class PassageRecord:
         winds = [kept.reading.wind_m_s for kept in self._weather if kept.reading.wind_m_s is not None]
         return named(self._writer.complete(self._draft), self._draft, max(winds, default=None))
 
+    def let_go(self) -> None:
+        """Close the files; the folder stays as it is, for the next start to take up."""
+        self._writer.close()
+
     def _keep(self) -> None:
         try:
             self._writer.keep_draft(self._draft)
+            self._kept = True
         except OSError as error:
-            log.error("passage %s: its draft is not on disk: %s", self._draft["passage_id"], error)
+            if self._kept:
+                log.error("passage %s: its draft is not on disk: %s", self._draft["passage_id"], error)
+            self._kept = False
 
     def _contents(self) -> BundleContents:
         document = read_document(json_text.write(self._draft).encode())
@@ -241,14 +250,26 @@ def open_record(
         "policy": policy_record(config.policy.policy()),
         MADE: {"version": produced.version, "config_sha256": produced.config_sha256, "calibrations": calibrations},
     }
-    writer = BundleWriter.begin(bundles, passage.passage_id, draft)
     text = next((text for text, _ in stationxml.values()), None)
-    if text is not None:
-        writer.responses(text)
+    writer = _begun(bundles, passage.passage_id, draft, text)
     responses, no_response = responses_of(text, passage.began_utc_ns)[:2]
     record = PassageRecord(writer, draft, responses, no_response, produced)
     record.declare(body_type, context)
     return record
+
+
+def _begun(bundles: Path, passage_id: str, draft: Mapping[str, Any], stationxml: bytes | None) -> BundleWriter:
+    """A folder with its draft and responses, or none at all: one begun in vain would be taken for a passage."""
+    was_there = (bundles / f"{passage_id}{PARTIAL}").exists()
+    try:
+        writer = BundleWriter.begin(bundles, passage_id, draft)
+        if stationxml is not None:
+            writer.responses(stationxml)
+    except OSError:
+        if not was_there:
+            shutil.rmtree(bundles / f"{passage_id}{PARTIAL}", ignore_errors=True)
+        raise
+    return writer
 
 
 def recover(bundles: Path, journal: Journal, config: LaneConfig, produced: Produced) -> Iterator[Row]:
