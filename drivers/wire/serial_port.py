@@ -6,6 +6,7 @@ pyserial's ``Serial`` with timeout 0 sets the line up; ``loop.add_reader`` tells
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import select
@@ -59,6 +60,8 @@ class SerialPort:
     ) -> None:
         if self._line.is_open:
             asyncio.get_running_loop().remove_reader(self._line.fileno())
+            with contextlib.suppress(OSError):  # pulled meanwhile
+                fcntl.ioctl(self._line.fileno(), termios.TIOCNXCL)  # the mark outlives us while anybody has it open
             self._line.close()
 
     def _on_readable(self) -> None:

@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import os
-import pty
 import random
 import struct
 import sys
 import time
-import tty
 from collections import deque
 from pathlib import Path
 from typing import Any
 
+from hil.devices.pty_line import PtyLine
 from hil.world.cell import Cell
 
 REPLY_S = 0.01  # assumed: a probe answers after some milliseconds
@@ -119,39 +116,25 @@ def first_request(received: bytes) -> tuple[bytes, bytes] | None:
 
 
 class Line:
-    """The pseudo-terminal behind the link."""
+    """What comes and goes over the pseudo-terminal behind the link."""
 
     def __init__(self, probe: Probe, link: Path) -> None:
-        self._probe, self._link = probe, link
-        self._master: int | None = None
-        self._slave = -1
+        self._probe = probe
+        self._line = PtyLine(link, self._heard)
         self._received = b""
         self.faults: deque[dict[str, Any]] = deque(maxlen=100)
 
     def plug(self) -> None:
-        """A new line under the old name; the slave stays open so that the line survives its readers."""
-        if self._master is not None:
-            return
-        self._master, self._slave = pty.openpty()
-        tty.setraw(self._slave)
-        self._link.unlink(missing_ok=True)
-        self._link.symlink_to(os.ttyname(self._slave))
-        asyncio.get_running_loop().add_reader(self._master, self._on_readable)
+        """A new line under the old name."""
+        self._line.plug()
 
     def unplug(self) -> None:
         """Hang up, and take the name away."""
-        if self._master is None:
-            return
-        asyncio.get_running_loop().remove_reader(self._master)
-        self._link.unlink(missing_ok=True)
-        os.close(self._slave)
-        os.close(self._master)
-        self._master, self._received = None, b""
+        self._line.unplug()
+        self._received = b""
 
-    def _on_readable(self) -> None:
-        assert self._master is not None
-        with contextlib.suppress(OSError):
-            self._received = (self._received + os.read(self._master, 512))[-512:]
+    def _heard(self, piece: bytes) -> None:
+        self._received = (self._received + piece)[-512:]
         while found := first_request(self._received):
             request, self._received = found
             if request[0] == self._probe.unit:  # a real bus is silent for others
@@ -164,11 +147,7 @@ class Line:
         if fault.get("do") == "crc":
             frame = frame[:-1] + bytes((frame[-1] ^ 0x55,))
         delay_s = fault["ms"] / 1000 if fault.get("do") == "late" else REPLY_S
-        asyncio.get_running_loop().call_later(delay_s, self._send, self._master, frame)
-
-    def _send(self, master: int | None, frame: bytes) -> None:
-        if master is not None and master == self._master:  # the line may have been pulled meanwhile
-            os.write(master, frame)
+        self._line.send_later(delay_s, frame)
 
 
 async def run(link: Path, unit: int) -> None:

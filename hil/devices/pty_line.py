@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import pty
 import sys
+import termios
 import tty
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+FORGET_EVERY_S = 0.2
 
 
 def _nobody(_: bytes) -> None:
@@ -36,6 +40,7 @@ class PtyLine:
         self._link.unlink(missing_ok=True)
         self._link.symlink_to(os.ttyname(self._slave))
         asyncio.get_running_loop().add_reader(self._master, self._on_readable)
+        self._forget_owner(self._master)
 
     def unplug(self) -> None:
         """Hang up, and take the name away."""
@@ -60,6 +65,16 @@ class PtyLine:
     def _send_if(self, master: int | None, piece: bytes) -> None:
         if master == self._master:
             self.send(piece)
+
+    def _forget_owner(self, master: int) -> None:
+        """A real line forgets its exclusive owner at the last close, even a killed one; ours is never closed."""
+        if master != self._master:
+            return
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._slave, fcntl.LOCK_EX | fcntl.LOCK_NB)  # owners hold this lock: nobody has it
+            fcntl.ioctl(self._slave, termios.TIOCNXCL)
+            fcntl.flock(self._slave, fcntl.LOCK_UN)
+        asyncio.get_running_loop().call_later(FORGET_EVERY_S, self._forget_owner, master)
 
     def _on_readable(self) -> None:
         assert self._master is not None
