@@ -34,7 +34,7 @@ async def faulty_line(case: Path, link: Path) -> AsyncIterator[RtuMaster]:
         assert process.stdout is not None
         assert (await process.stdout.readline()).startswith(b"port")
         async with SerialPort(str(link), 19200) as port:
-            yield RtuMaster(port, reply_s=0.4, longest_reply_s=0.5)
+            yield RtuMaster(port, reply_s=1.5, longest_reply_s=2.0)
     finally:
         if process.returncode is None:
             process.kill()
