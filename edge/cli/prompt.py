@@ -31,9 +31,11 @@ LEVELS = {
     "search": ("Search this vehicle", "▲", "/!\\", "33"),
     "open_now": ("Open now, life at risk", "■", "[X]", "31"),
 }
+UNRECORDED = ("recheck", "open_now")  # all that a lane without a record says of a vehicle
 WAITING = "Waiting for a vehicle"
 MEASURING = "Measuring: no prompt yet"
 MOST_GONE = 1000  # assumed: late evidence comes within a day
+NOT_RECORDED = "   NOT RECORDED: the lane cannot write; write down yourself what you decide"
 SILENT = "No contact with the lane: decide without it"
 
 
@@ -94,12 +96,16 @@ class Prompter:
         self._verdict: Mapping[str, Any] | None = None  # of the newest vehicle that has one
         self._gone: deque[str] = deque(maxlen=MOST_GONE)
         self._late: str | None = None
+        self._unrecorded: str | None = None  # level of the vehicle in hand while the lane cannot write
 
     def see(self, message: Message) -> View:
         """The view after this message."""
         if message.header.kind == "status":
             passage = message.body.get("passage")
             self._enter(passage.get("passage_id") if isinstance(passage, dict) else None)
+            journal = message.body.get("journal")
+            writes = not isinstance(journal, dict) or journal.get("recorded") is not False
+            self._unrecorded = None if writes or not isinstance(passage, dict) else str(passage.get("level"))
         elif message.header.sequence > self._newest:
             self._newest = message.header.sequence
             self._judge(message.body, live=message.header.kind == "verdict")
@@ -127,10 +133,16 @@ class Prompter:
         verdict, late = self._verdict, () if self._late is None else (self._late,)
         if self._in_hand is None:
             return View(None, (WAITING, *late))
-        if verdict is None or verdict.get("passage_id") != self._in_hand:
+        told = None if verdict is None or verdict.get("passage_id") != self._in_hand else verdict
+        if self._unrecorded is not None:
+            late = (NOT_RECORDED, *late)
+            if self._unrecorded in UNRECORDED and (told is None or told.get("level") != self._unrecorded):
+                word, shape, _, _ = LEVELS[self._unrecorded]
+                return View(self._unrecorded, (f"{shape}  {word}", *late))
+        if told is None:
             return View(None, (MEASURING, *late))
-        level = verdict.get("level")
-        return View(level if level in LEVELS else None, (*lines(verdict), *late), verdict)
+        level = told.get("level")
+        return View(level if level in LEVELS else None, (*lines(told), *late), told)
 
 
 def screen(view: View, *, colour: bool, ascii_only: bool) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from edge.cli.prompt import LEVELS, MEASURING, WAITING, Prompter, View, lines, screen
+from edge.cli.prompt import LEVELS, MEASURING, NOT_RECORDED, WAITING, Prompter, View, lines, screen
 from edge.publish.message import Header, Message
 
 FIRST, SECOND = "01JQ0F7Y3W8V5R2M9K4T6B1N0D", "01JQ0F7Y3W8V5R2M9K4T6B1N0E"
@@ -119,3 +119,22 @@ def test_a_clock_that_was_set_back_does_not_hide_the_next_vehicle() -> None:
         message("verdict", 6, verdict(FIRST, "open_now")),
     )
     assert after(*heard).level == "open_now"
+
+
+def unrecorded(passage_id: str, level: str | None) -> Message:
+    return message("status", 0, {"passage": {"passage_id": passage_id, "level": level}, "journal": {"recorded": False}})
+
+
+def test_a_lane_that_cannot_write_says_so_and_asks_to_measure_again() -> None:
+    assert after(unrecorded(FIRST, "recheck")) == View("recheck", ("◇  Measure again", NOT_RECORDED))
+    assert after(unrecorded(FIRST, None)) == View(None, (MEASURING, NOT_RECORDED))
+    cleared = message("verdict", 1, verdict(FIRST, "no_search"))
+    assert after(cleared, unrecorded(FIRST, "recheck")).level == "recheck"
+
+
+def test_danger_is_shown_without_a_record_too_and_a_recorded_search_stays() -> None:
+    assert after(unrecorded(FIRST, "open_now")).level == "open_now"
+    found = message("verdict", 1, verdict(FIRST, "search"))
+    view = after(found, unrecorded(FIRST, "search"))
+    assert (view.level, view.text[-1]) == ("search", NOT_RECORDED)
+    assert NOT_RECORDED not in after(found, unrecorded(FIRST, "search"), state(FIRST)).text
