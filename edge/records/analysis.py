@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ibis import _
+
 from edge.records import relations
 from edge.records.intervals import Rate, per_exposure, share
 from edge.records.local_time import local_hour
@@ -159,10 +161,11 @@ def by_factor(asked: Asked, factors: Sequence[str]) -> Section:
 def grouped(asked: Asked, factors: Sequence[str]) -> list[Group]:
     """Totals of each combination, sorted. Local hours are made of quarters of UTC hours, so that DST is right."""
     plain = [factor for factor in factors if factor not in LOCAL]
+    counted = asked.counted.mutate(lane=_.site.concat("/", _.lane))  # lane 3 of two sites is two lanes
     if len(plain) == len(factors):
-        groups = rows(relations.totals(asked.counted, plain))
+        groups = rows(relations.totals(counted, plain))
     else:
-        groups = _local(rows(relations.quarters(asked.counted, plain)), factors, asked.place)
+        groups = _local(rows(relations.quarters(counted, plain)), factors, asked.place)
     named = [{**group, **{factor: _named(group[factor]) for factor in factors}} for group in groups]
     return sorted(named, key=lambda group: [str(group[factor]) for factor in factors])
 

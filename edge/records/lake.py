@@ -11,6 +11,7 @@ and left out where it is not.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -39,6 +40,7 @@ MERGE_ROWS = 200_000  # a day's file is made anew with what came later, up to th
 LONGEST_LIST = 64 * 1024 * 1024  # bytes; ten years of thirteen tables are a tenth of it
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
 QUARANTINE = "quarantine"
+_LIBC = ctypes.CDLL(None, use_errno=True)
 _TYPES = {Kind.TEXT: pa.string(), Kind.WHOLE: pa.int64(), Kind.NUMBER: pa.float64(), Kind.TRUTH: pa.bool_()}
 
 
@@ -158,13 +160,14 @@ def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Cont
     if not lists:
         raise LakeFault(f"{lake}: no record here; give the lane's --root, or a --lake that was written by export")
     files: dict[str, list[Path]] = {table.name: [] for table in TABLES}
-    troubles, found, back, listed = [], [], 0, set[Path]()
+    troubles, found, names, back, listed = [], [], [], 0, set[Path]()
     for path in lists:
         site, _, lane = path.stem.partition(".")
         known = _read_list(lake, site, lane)
         if known is None:
             continue
         good, bad = _judged(lake, known)
+        names.append(f"{site}/{lane}")
         listed |= {lake / file.path for files_of in known.files.values() for file in files_of}
         if lanes is not None and (site, lane) not in lanes:
             continue
@@ -175,8 +178,7 @@ def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Cont
         back += known.clock_back
     for site, lane in lanes or ():
         if (site, lane) not in found:
-            names = ", ".join("/".join(name) for name in found) or "none"
-            raise LakeFault(f"{lake}: no lane {site}/{lane} here; there are: {names}")
+            raise LakeFault(f"{lake}: no lane {site}/{lane} here; there are: {', '.join(names)}")
     troubles += [
         Trouble(str(path.relative_to(lake)), "on no lane's list: not written by an update that ended")
         for table in TABLES
@@ -265,6 +267,7 @@ def _commit(lake: Path, known: _List, chunk: _Chunk) -> None:
             replaced.append(lake / earlier.path)
         files.append(_write(lake, folder, rows))
         files.sort(key=lambda file: (file.path, file.first))
+    _sync_file_system(lake)  # once for all: a year of days is thousands of files
     _write_list(lake, known)
     for path in replaced:
         path.unlink(missing_ok=True)
@@ -277,9 +280,7 @@ def _write(lake: Path, folder: str, rows: Any) -> _File:
     path, beside = lake / name, lake / f"{name}.new"
     meta = rows.replace_schema_metadata({"lanepulse.version": str(VERSION)})
     pq.write_table(meta, beside, compression="zstd", version="2.6")
-    _sync(beside)
     beside.replace(path)
-    _sync(path.parent)
     content = path.read_bytes()
     return _File(
         path=name,
@@ -422,6 +423,17 @@ def _replace(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     beside.replace(path)
     _sync(path.parent)
+
+
+def _sync_file_system(path: Path) -> None:
+    """Everything written so far is on disk, names included (syncfs(2))."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if _LIBC.syncfs(handle) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"{path}: {os.strerror(number)}; the record was not brought up to date")
+    finally:
+        os.close(handle)
 
 
 def _sync(path: Path) -> None:

@@ -313,7 +313,7 @@ def _wind_band(wind_m_s: Any) -> Any:
     calm, light, strong = WIND_BANDS_M_S
     return ibis.cases(
         (wind_m_s.isnull(), "unknown"),
-        (wind_m_s < calm, f"under {calm:g} m/s"),
+        (wind_m_s < calm, f"0 to {calm:g} m/s"),
         (wind_m_s < light, f"{calm:g} to {light:g} m/s"),
         (wind_m_s < strong, f"{light:g} to {strong:g} m/s"),
         else_=f"{strong:g} m/s and more",

@@ -64,7 +64,7 @@ def test_finds_by_advice_agree_with_the_truth(vehicles: Any, year: Any) -> None:
 
 def test_leaving_a_modality_out_is_a_subtraction(vehicles: Any, year: Any) -> None:
     limit = one(relations.threshold(counted(vehicles)))["threshold_log10_lr"]
-    assert limit == pytest.approx(1.2, abs=0.05)
+    assert 1.2 <= limit < 1.35
     covert = {passage_id for passage_id, _ in bodies(year.journal, "covert.entered")}
     expected = 0
     for passage_id, verdict in bodies(year.journal, "verdict"):
@@ -80,12 +80,12 @@ def test_causes_are_grouped_without_their_figures(vehicles: Any) -> None:
 
 
 def test_a_period_takes_what_began_in_it(record: Record, vehicles: Any) -> None:
-    july, august = 1_751_328_000 * relations.NS, 1_754_006_400 * relations.NS
-    part = one(totals(relations.vehicles(record.tables, Period(july, august))))
-    before = one(totals(relations.vehicles(record.tables, Period(0, july))))
-    after = one(totals(relations.vehicles(record.tables, Period(august))))
+    february, march = 1_738_368_000 * relations.NS, 1_740_787_200 * relations.NS
+    part = one(totals(relations.vehicles(record.tables, Period(february, march))))
+    before = one(totals(relations.vehicles(record.tables, Period(0, february))))
+    after = one(totals(relations.vehicles(record.tables, Period(march))))
     assert part["vehicles"] + before["vehicles"] + after["vehicles"] == one(totals(vehicles))["vehicles"]
-    assert 450 < part["vehicles"] < 800
+    assert 1_500 < part["vehicles"] < 1_900
 
 
 def test_a_correction_replaces_and_taking_back_forgets(tmp_path: Path) -> None:

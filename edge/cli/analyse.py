@@ -1,0 +1,118 @@
+"""``lanepulse analyse``: what works, what is missed, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge.cli.main import DONE
+from edge.cli.options import Settings, common
+from edge.cli.output import say, say_json, say_table, tell
+from edge.cli.record_options import Question, asked, questions
+
+if TYPE_CHECKING:
+    from edge.records.analysis import Asked
+    from edge.records.sections import Section
+
+SCHEMA = "lanepulse.analysis/1"
+PARTS = (
+    "counts",
+    "advice",
+    "technique",
+    "contractors",
+    "overrides",
+    "modalities",
+    "availability",
+    "times",
+    "hours",
+    "factors",
+    "misses",
+    "covert",
+    "changes",
+    "left_out",
+)
+SINGLE_FACTORS = ("body_type", "wind", "cargo", "shelter", "lane")
+
+
+@click.command(
+    "analyse",
+    epilog="\b\nExamples:\n  lanepulse analyse --root lane --since 2026-01-01 --html year.html\n"
+    "  lanepulse analyse --lake lake --by technique,shift,body_type --zone Europe/London",
+)
+@click.argument("parts", nargs=-1, type=click.Choice((*PARTS, "each_hour")))
+@click.option("--by", "by", metavar="NAMES", help="Cross these: technique,shift,body_type, …")
+@click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page that stands alone.")
+@common
+@questions
+def command(settings: Settings, question: Question, parts: tuple[str, ...], by: str | None, html: Path | None) -> int:
+    """What works and what is missed, from the record. PARTS of the answer, or all of it.
+
+    Every rate has its denominator and its 95 % interval; a cell with too few cases says so.
+    """
+    with asked(settings, question) as answer:
+        sections = list(_sections(answer, parts, by))
+        said = [*question.said(), *trained_on(answer)]
+    if html is not None:
+        from edge.records.html import page
+
+        html.write_text(page("What works, and what is missed", said, sections), encoding="utf-8")
+        tell(f"{html}: written")
+    if settings.json:
+        say_json({"schema": SCHEMA, "said": said, "sections": [section.document() for section in sections]})
+    elif html is None:
+        say_sections(said, sections)
+    return DONE
+
+
+def say_sections(said: Sequence[str], sections: Sequence[Section]) -> None:
+    """Sections as tables, to stdout."""
+    from edge.records.sections import text
+
+    for line in said:
+        say(line)
+    for section in sections:
+        say("")
+        say(section.title)
+        if section.rows:
+            say_table(section.columns, [[text(cell) for cell in row] for row in section.rows])
+        for note in section.notes:
+            say(f"  {note}")
+
+
+def trained_on(answer: Asked) -> list[str]:
+    """What the verdicts' models learnt from, in words that nobody overlooks."""
+    from edge.records.analysis import rows
+
+    words = sorted(
+        group["trained_on"]
+        for group in rows(answer.vehicles.filter(answer.vehicles.trained_on.notnull()).select("trained_on").distinct())
+    )
+    return [f"Verdicts by models trained on: {', '.join(words).upper()}"] if words else []
+
+
+def _sections(answer: Asked, parts: Sequence[str], by: str | None) -> Iterator[Section]:
+    from edge.records import analysis, analysis_misses
+
+    if by is not None:
+        factors = [name.strip() for name in by.split(",")]
+        unknown = [name for name in factors if name not in analysis.FACTORS]
+        if unknown or len(set(factors)) < len(factors):
+            raise click.UsageError(f"--by {by[:60]}: give each once, of {', '.join(analysis.FACTORS)}")
+        yield analysis.by_factor(answer, factors)
+        if not parts:
+            return
+    ready: dict[str, Any] = dict(analysis.SECTIONS) | {
+        "misses": analysis_misses.misses,
+        "covert": analysis_misses.covert_tests,
+        "changes": analysis_misses.moved,
+        "left_out": analysis_misses.left_out,
+        "each_hour": analysis.each_hour,
+    }
+    for part in parts or PARTS:
+        if part == "factors":
+            yield from (analysis.by_factor(answer, [factor]) for factor in SINGLE_FACTORS)
+        else:
+            yield ready[part](answer)

@@ -1,0 +1,53 @@
+"""``lanepulse export``: the record as Parquet, CSV or JSON lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge.cli.main import DONE, WRONG_USE
+from edge.cli.options import Settings, common
+from edge.cli.output import say_json, say_table, tell
+from edge.cli.record_options import need, up_to_date
+
+LONGEST_KEY = 4096
+
+
+@click.command(
+    "export",
+    epilog="\b\nExamples:\n  lanepulse export --root lane out/ --format csv\n"
+    "  lanepulse export --lake lake out/ --pseudonymise research.key",
+)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--format", "form", type=click.Choice(("parquet", "csv", "jsonl")), default="parquet", show_default=True)
+@click.option("--lake", type=click.Path(path_type=Path, file_okay=False), help="Export this lake, and no journal.")
+@click.option(
+    "--pseudonymise",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="For research: passage ids become keyed hashes (32 bytes or more in this file), free text is left out.",
+)
+@common
+def command(settings: Settings, folder: Path, form: str, lake: Path | None, pseudonymise: Path | None) -> int:
+    """Write the record's tables into FOLDER. What they hold stands in docs/data-dictionary.md."""
+    need("analysis", "pyarrow")
+    from edge.records.export import ExportFault, export
+    from edge.records.lake import contents
+
+    found = contents(lake or up_to_date(settings))
+    key = None
+    if pseudonymise is not None:
+        with pseudonymise.open("rb") as file:
+            key = file.read(LONGEST_KEY)
+    try:
+        counts = export(found, folder, form, key)
+    except (ExportFault, OSError) as fault:
+        tell(str(fault))
+        return WRONG_USE
+    for trouble in found.troubles:
+        tell(f"{trouble.path}: {trouble.cause}; left out")
+    if settings.json:
+        say_json({"folder": str(folder), "format": form, "rows": counts, "left_out": [t.path for t in found.troubles]})
+    else:
+        say_table(("table", "rows"), sorted(counts.items()))
+    return DONE
