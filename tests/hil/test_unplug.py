@@ -186,8 +186,6 @@ def test_every_device_comes_back_each_time_with_one_line_lost_and_one_back(
         return log.said, before, after
 
     said, before, after = asyncio.run(asyncio.wait_for(scenario(), 60 + 20 * UNPLUGS))
-    assert said == {
-        (name, word): 1 + UNPLUGS + (word == "back") for name in wired for word in ("lost", "back")
-    }
+    assert said == {(name, word): 1 + UNPLUGS + (word == "back") for name in wired for word in ("lost", "back")}
     assert after[0] <= before[0], descriptors()
     assert after[1] <= before[1], "tasks"
