@@ -50,9 +50,13 @@ class Calibrations:
         settings = {name: setting.value for name, setting in kept.record.settings.items()}
         return Applied(applied(reading, settings), kept.id)
 
+    def applied(self) -> tuple[Kept, ...]:
+        """The records that make readings SI, by the names of their devices."""
+        return tuple(kept for _, kept in sorted(self.active.items()) if _makes_si(kept))
+
     def record_ids(self) -> dict[str, str]:
         """Device -> id of the record that makes its readings SI."""
-        return {name: kept.id for name, kept in sorted(self.active.items()) if _makes_si(kept)}
+        return {kept.record.device.name: kept.id for kept in self.applied()}
 
     def responses(self, device: str) -> dict[str, Response]:
         """Sensor -> response, of a vibration device."""

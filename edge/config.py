@@ -14,7 +14,7 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -172,10 +172,19 @@ class BoothTable(_Table):
         return self
 
 
+class CalibrationTable(_Table):
+    """``[calibration]``: what the site makes of a calibration that has run out."""
+
+    grace_days: float | None = Field(
+        None, ge=0, le=3660, description="Days after which such a device is faulty; without it there is a warning only"
+    )
+
+
 class _File(_Table):
     lane: LaneTable
     policy: PolicyTable = PolicyTable()
     publish: PublishTable = PublishTable()
+    calibration: CalibrationTable = CalibrationTable()
     booth: BoothTable = BoothTable()
     devices: dict[Name, dict[str, Any]] = Field({}, max_length=MOST_DEVICES)
     model: str | None = Field(None, min_length=1)
@@ -206,6 +215,7 @@ class LaneConfig:
     devices: Mapping[str, Device]
     model: Path | None
     root: Path | None
+    calibration: CalibrationTable = field(default_factory=CalibrationTable)
 
     def effective(self) -> dict[str, Any]:
         """Everything that is in force, defaults included, as plain JSON types."""
@@ -218,6 +228,7 @@ class LaneConfig:
             "lane": self.lane.model_dump(mode="json"),
             "policy": self.policy.model_dump(mode="json"),
             "publish": self.publish.model_dump(mode="json"),
+            "calibration": self.calibration.model_dump(mode="json"),
             "booth": self.booth.model_dump(mode="json"),
             "devices": devices,
             "model": None if self.model is None else str(self.model),
@@ -284,6 +295,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> LaneConfig:
         devices=devices,
         model=None if file.model is None else path.parent / file.model,
         root=None if file.root is None else path.parent / file.root,
+        calibration=file.calibration,
     )
 
 
@@ -436,6 +448,7 @@ def _elsewhere(word: str) -> str | None:
         "[lane.context]": ContextTable,
         "[policy]": PolicyTable,
         "[publish]": PublishTable,
+        "[calibration]": CalibrationTable,
         "[booth]": BoothTable,
     }
     for header, model in tables.items():

@@ -7,6 +7,7 @@ devices, which may come when they like.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
@@ -16,8 +17,11 @@ from typing import Any
 
 from pydantic import Field
 
+from calibration.record import RecordFault
 from drivers.reading import Reading
 from edge import active_model, control, diagnostics, keys
+from edge.calibrate.bookkeeping import store_of, take_up
+from edge.calibrate.in_force import InForce
 from edge.clock import Clock
 from edge.config import ContextTable, LaneConfig
 from edge.journal.journal import Journal, JournalFault, Row
@@ -35,7 +39,7 @@ from edge.records.outcome_book import OutcomeBook
 from edge.resume_notes import ResumeNotes
 from edge.service_notify import notify, watchdog_period_s
 from edge.status import LaneState, document
-from edge.supervisor import Supervised
+from edge.supervisor import DeviceHealth, Supervised
 from fusion.passage import BodyType, Context
 
 QUEUE_READINGS = 2_000  # some seconds of everything; a full queue makes each device wait on its own wire
@@ -122,15 +126,24 @@ class _Daemon:
         self._produced = Produced(self._version, model, config.sha256)
         self._outcomes = OutcomeBook(journal, places.bundles, time.time_ns)
         self._reliability = reliability.Reliability(journal, time.time_ns)
+        self._in_force = InForce(store_of(places), config.calibration.grace_days, time.time_ns)
         self._lane = Lane(
             journal,
             self._announce,
             lambda passage, body_type, context, clock: open_record(
-                places.bundles, config, self._produced, passage, body_type, context, clock, self._identities()
+                places.bundles,
+                config,
+                self._produced,
+                passage,
+                body_type,
+                context,
+                clock,
+                self._identities(),
+                self._in_force.calibrations,
             ),
             config.policy.looks_s,
             _defaults(config.lane.context),
-            health=lambda: {name: device.health() for name, device in self._devices.items()},
+            health=lambda: {one.name: one for one in self._health()},
             clock=self._clock.quality,
             now_utc_ns=time.time_ns,
             monotonic_ns=time.monotonic_ns,
@@ -142,6 +155,8 @@ class _Daemon:
         for row in recover(self._places.bundles, self._journal, self._config, self._produced):
             await self._announce(row)
         self._outcomes.take_up()
+        with contextlib.suppress(RecordFault):  # said by `_in_force`, and by `journal verify`
+            take_up(self._places, self._journal)
         self._endpoints["verdicts"] = self._publisher.bind(self._config.publish.bind)
         self._endpoints["replay"] = self._replay.bind(self._config.publish.replay)
         stop = asyncio.Event()
@@ -173,13 +188,16 @@ class _Daemon:
     async def _flow(self, stop: asyncio.Event) -> None:
         """Readings into the lane. The watchdog is fed here alone: a pipeline that stands still is not fed."""
         period_s = watchdog_period_s()
-        fed_s = settled_s = 0.0
+        fed_s = settled_s = asked_s = 0.0
         while not stop.is_set():
             planned_s = self._lane.wait_s()
             wait_s = TICK_S if planned_s is None else min(TICK_S, planned_s)
+            if self._lane.in_hand is None and time.monotonic() - asked_s >= TICK_S:
+                asked_s = time.monotonic()
+                self._in_force.refresh()
             reading = await self._next(wait_s)
             if reading is not None:
-                await self._lane.handle(reading)
+                await self._lane.handle(self._in_force.apply(reading))
             await self._lane.due()
             if self._queue.empty() and time.monotonic() - settled_s >= NOTES_EVERY_S:
                 settled_s = time.monotonic()
@@ -198,7 +216,7 @@ class _Daemon:
     async def _drain(self) -> None:
         """What the devices gave until they were stopped belongs to the lane, and the notes say that it was given."""
         while not self._queue.empty():
-            await self._lane.handle(self._queue.get_nowait())
+            await self._lane.handle(self._in_force.apply(self._queue.get_nowait()))
         self._notes.settle()
         await asyncio.to_thread(self._notes.save)
 
@@ -238,7 +256,11 @@ class _Daemon:
             in_hand=self._lane.in_hand,
         )
         counts = {name: self._quarantine.counts(name) for name in self._devices}
-        return document(state, [device.health() for device in self._devices.values()], self._clock.quality(), counts)
+        return document(state, self._health(), self._clock.quality(), counts)
+
+    def _health(self) -> list[DeviceHealth]:
+        """Each device's, its calibration's age included."""
+        return [self._in_force.judged(device.health()) for device in self._devices.values()]
 
     def _identities(self) -> Mapping[str, Any]:
         return {name: device.health().identity for name, device in self._devices.items()}
@@ -269,6 +291,9 @@ class _Daemon:
                 log.error("journal: %s", fault)
             return {"device": device.name}
 
+        async def calibrated(request: Mapping[str, Any], peer: control.Peer) -> Any:
+            return {"rows": await asyncio.to_thread(take_up, self._places, self._journal)}
+
         async def release(request: Mapping[str, Any], peer: control.Peer) -> Any:
             self._device_of(request).take_back()
             return {}
@@ -277,7 +302,14 @@ class _Daemon:
             return diagnostics.of_process() | {"queued": self._queue.qsize(), "log": self._logs.document()}
 
         outcomes = outcome_control.handlers(self._outcomes) | reliability.handlers(self._reliability)
-        asked = {"status": status, "context": context, "lease": lease, "release": release, "diagnostics": diagnose}
+        asked = {
+            "status": status,
+            "context": context,
+            "lease": lease,
+            "release": release,
+            "calibrated": calibrated,
+            "diagnostics": diagnose,
+        }
         return {**asked, **outcomes}
 
     def _device_of(self, request: Mapping[str, Any]) -> Supervised:

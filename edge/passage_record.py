@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from calibration.apply import Calibrations
 from drivers.driver import Identity
 from drivers.reading import ClockQuality, ContactChange, GasSample, Reading, VibrationBlock, WeatherSample
 from edge import json_text
 from edge.active_model import ActiveModel
+from edge.calibrate.in_force import stationxml as vibration_xml
 from edge.config import LaneConfig
 from edge.journal.journal import Journal, Row
 from edge.passage_gate import OpenPassage
@@ -37,6 +39,7 @@ from fusion.passage import BodyType, Context, Passage
 from fusion.policy import Policy
 from fusion.verdict import Level, ProducedBy, Verdict
 
+NO_CALIBRATIONS = Calibrations({})
 MADE = "lanepulse"  # our own key in passage.json: what else a replay needs to give the same verdict
 log = logging.getLogger("lanepulse.passage")
 
@@ -227,14 +230,15 @@ def open_record(
     context: Context,
     clock: ClockQuality,
     identities: Mapping[str, Identity | None],
+    in_force: Calibrations = NO_CALIBRATIONS,
 ) -> PassageRecord:
-    """Begin a passage's folder.
+    """Begin a passage's folder. The calibrations in force are kept with it, and each verdict names them.
 
     Raises:
         OSError: the disk is full or gone.
     """
     stationxml = _stationxml(config)
-    calibrations = {name: digest for name, (_, digest) in stationxml.items()}
+    calibrations = {name: digest for name, (_, digest) in stationxml.items()} | in_force.record_ids()
     draft: dict[str, Any] = {
         "schema": "lanepulse.passage/1",
         "passage_id": passage.passage_id,
@@ -245,26 +249,31 @@ def open_record(
         "clock": {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns},
         "vehicle": {"body_type": body_type.value, "gross_mass_kg": None, "plates": []},
         "context": {name: getattr(context, name) for name in context.__slots__},
-        "devices": [_device(config, name, identities.get(name)) for name in config.devices],
+        "devices": [_device(config, name, identities.get(name), in_force) for name in config.devices],
         "looks": [],
         "policy": policy_record(config.policy.policy()),
         MADE: {"version": produced.version, "config_sha256": produced.config_sha256, "calibrations": calibrations},
     }
-    text = next((text for text, _ in stationxml.values()), None)
-    writer = _begun(bundles, passage.passage_id, draft, text)
+    sheets = {name: text for name, (text, _) in stationxml.items()}
+    text = vibration_xml(in_force, sheets, format_utc(passage.began_utc_ns))
+    writer = _begun(bundles, passage.passage_id, draft, text, in_force)
     responses, no_response = responses_of(text, passage.began_utc_ns)[:2]
     record = PassageRecord(writer, draft, responses, no_response, produced)
     record.declare(body_type, context)
     return record
 
 
-def _begun(bundles: Path, passage_id: str, draft: Mapping[str, Any], stationxml: bytes | None) -> BundleWriter:
+def _begun(
+    bundles: Path, passage_id: str, draft: Mapping[str, Any], stationxml: bytes | None, in_force: Calibrations
+) -> BundleWriter:
     """A folder with its draft and responses, or none at all: one begun in vain would be taken for a passage."""
     was_there = (bundles / f"{passage_id}{PARTIAL}").exists()
     try:
         writer = BundleWriter.begin(bundles, passage_id, draft)
         if stationxml is not None:
             writer.responses(stationxml)
+        for kept in in_force.applied():
+            writer.calibration(kept.id, kept.content)
     except OSError:
         if not was_there:
             shutil.rmtree(bundles / f"{passage_id}{PARTIAL}", ignore_errors=True)
@@ -347,7 +356,7 @@ def _stationxml(config: LaneConfig) -> dict[str, tuple[bytes, str]]:
     return found
 
 
-def _device(config: LaneConfig, name: str, identity: Identity | None) -> dict[str, Any]:
+def _device(config: LaneConfig, name: str, identity: Identity | None, in_force: Calibrations) -> dict[str, Any]:
     device, who = config.devices[name], identity or Identity()
     return {
         "name": name,
@@ -356,5 +365,5 @@ def _device(config: LaneConfig, name: str, identity: Identity | None) -> dict[st
         "vendor": who.vendor,
         "model": who.model,
         "serial": who.serial,
-        "calibration_id": None,
+        "calibration_id": in_force.record_ids().get(name),
     }
