@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.dataset import Dataset, Weighed
     from edge.models.source import Source
     from fusion.evaluation.evaluation import Evaluation, Figures
-    from fusion.evaluation.metrics import Estimate
+    from fusion.evaluation.exact_share import Estimate
     from fusion.policy import Policy
 
 OMITTED_TOLD = 10  # bundles that could not be read, by name; the rest are counted

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from edge.records.intervals import Estimate, Rate
+from edge.records.intervals import Rate
 from edge.records.sections import Cell, Section, text
 from edge.records.svg import picture
+from fusion.evaluation.exact_share import Estimate
 
 STYLE = """
 :root{color-scheme:light}

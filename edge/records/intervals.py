@@ -10,26 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
 
-from scipy.special import betaincinv, gammaincinv, ndtri
+from scipy.special import gammaincinv, ndtri
 
-CONFIDENCE = 0.95
+from fusion.evaluation.exact_share import CONFIDENCE, UNKNOWN, Estimate, exact_share
+
 TOO_FEW = 10  # assumed: under ten cases a rate says more of chance than of the lane, and the cell says so
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value between ``low`` and ``high`` at 95 %; None where there is nothing to estimate from, or no bound."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    def document(self) -> dict[str, float | None]:
-        """For JSON."""
-        return {"value": self.value, "low": self.low, "high": self.high}
-
-
-UNKNOWN = Estimate(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +41,7 @@ def share(cases: int, of: int, confidence: float = CONFIDENCE) -> Rate:
     Raises:
         ValueError: more cases than there are, or a negative count.
     """
-    if not 0 <= cases <= of:
-        raise ValueError(f"share: {cases} cases out of {of}; a share needs 0 <= cases <= of")
-    if of == 0:
-        return Rate(0, 0, UNKNOWN)
-    tail = (1.0 - confidence) / 2.0
-    low = 0.0 if cases == 0 else float(betaincinv(cases, of - cases + 1, tail))
-    high = 1.0 if cases == of else float(betaincinv(cases + 1, of - cases, 1.0 - tail))
-    return Rate(cases, of, Estimate(cases / of, low, high))
+    return Rate(cases, of, exact_share(cases, of, confidence))
 
 
 def per_exposure(cases: int, exposure: float, confidence: float = CONFIDENCE) -> Estimate:

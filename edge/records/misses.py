@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.records.intervals import UNKNOWN, Estimate, Rate, Recapture, share, weighted_count
+from edge.records.intervals import Rate, Recapture, share, weighted_count
+from fusion.evaluation.exact_share import UNKNOWN, Estimate
 
 VERIFICATION_BIAS = (
     "Outcomes exist only for searched vehicles, and vehicles are searched because something spoke against them: a"

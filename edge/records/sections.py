@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge.records.intervals import TOO_FEW, Estimate, Rate
+from edge.records.intervals import TOO_FEW, Rate
+from fusion.evaluation.exact_share import Estimate
 
 Cell = str | int | float | Rate | Estimate | None
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fusion.evaluation.metrics import Estimate, Merit, merit, share
+from fusion.evaluation.exact_share import Estimate, exact_share
+from fusion.evaluation.metrics import Merit, merit
 from fusion.passage import BodyType
 from fusion.verdict import MODALITIES, Level
 
@@ -134,8 +135,8 @@ def _figures(scored: Sequence[tuple[bool, float]], alarmed: Sequence[tuple[bool,
     counted = Counter(alarmed)
     return Figures(
         merit(occupied, empty),
-        share(counted[True, True], counted[True, True] + counted[True, False]),
-        share(counted[False, True], counted[False, True] + counted[False, False]),
+        exact_share(counted[True, True], counted[True, True] + counted[True, False]),
+        exact_share(counted[False, True], counted[False, True] + counted[False, False]),
         len(occupied),
         len(empty),
     )

@@ -13,28 +13,16 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
-from scipy.special import betaincinv
+
+from fusion.evaluation.exact_share import CONFIDENCE, UNKNOWN, Estimate
 
 Floats = NDArray[np.float64]
 
-CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
 REPLICATES = 1_000  # assumed: the ends then stand on 25 replicates each
 SEED = 20_260_301  # any, but always this one
 LEAST_TO_RESAMPLE = 5  # assumed: fewer cases of a class repeat themselves, and no interval is given
 CELLS_AT_ONCE = 4_000_000  # of a block of replicates, 32 MB a table
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with its interval; None where the cases give none."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-UNKNOWN = Estimate(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +65,6 @@ def merit(occupied: Floats, empty: Floats) -> Merit:
     if auc.value == 1.0:  # no replicate can order them worse: 0 in all of them tells nothing
         least = Estimate(least.value, None, None)
     return Merit(_not_surer_than_few_cases(auc, min(len(occupied), len(empty))), cllr, least)
-
-
-def share(hits: int, cases: int) -> Estimate:
-    """A share with its exact interval, Beta quantiles: tail/2 beyond either end.
-
-    Raises:
-        ValueError: there are more hits than cases.
-    """
-    if not 0 <= hits <= cases:
-        raise ValueError(f"{hits} hits of {cases} cases")
-    if cases == 0:
-        return UNKNOWN
-    low = float(betaincinv(hits, cases - hits + 1, TAIL)) if hits > 0 else 0.0
-    high = float(betaincinv(hits + 1, cases - hits, 1 - TAIL)) if hits < cases else 1.0
-    return Estimate(hits / cases, low, high)
 
 
 def grouped(occupied: Floats, empty: Floats) -> Grouped:

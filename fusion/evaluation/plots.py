@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from fusion.evaluation.metrics import grouped, share
+from fusion.evaluation.exact_share import exact_share
+from fusion.evaluation.metrics import grouped
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +74,7 @@ def reliability(occupied: Floats, empty: Floats) -> str:
     order = np.lexsort((truth, said))
     bars = []
     for part in np.array_split(order, min(BINS, len(order))):
-        observed = share(int(truth[part].sum()), len(part))
+        observed = exact_share(int(truth[part].sum()), len(part))
         bars.append((float(said[part].mean()), observed.value or 0.0, observed.low or 0.0, observed.high or 0.0))
     line = Curve("", "ideal", np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     return _svg("Reliability", _shares("probability said"), _shares("share with people"), [line], bars)

@@ -10,7 +10,8 @@ import numpy as np
 
 from fusion.evaluation import plots
 from fusion.evaluation.evaluation import Evaluation, Figures
-from fusion.evaluation.metrics import REPLICATES, SEED, Estimate
+from fusion.evaluation.exact_share import Estimate
+from fusion.evaluation.metrics import REPLICATES, SEED
 
 _STYLE = """
 :root{color-scheme:light}

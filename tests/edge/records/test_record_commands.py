@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from edge.cli.main import run
-from edge.records.intervals import Estimate
 from edge.records.sections import Chart
 from edge.records.svg import picture
+from fusion.evaluation.exact_share import Estimate
 from hil.record import World, write
 
 LANE = '[lane]\nsite = "calais"\nname = "3"\n'

@@ -11,7 +11,9 @@ from scipy.stats import binomtest
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 
-from fusion.evaluation.metrics import TAIL, UNKNOWN, Merit, merit, share
+from fusion.evaluation.exact_share import UNKNOWN
+from fusion.evaluation.exact_share import exact_share as share
+from fusion.evaluation.metrics import TAIL, Merit, merit
 
 Floats = NDArray[np.float64]
 
@@ -124,5 +126,5 @@ def test_the_interval_of_none_in_n_is_by_hand() -> None:
 
 def test_no_cases_are_no_share_and_more_hits_than_cases_an_error() -> None:
     assert share(0, 0) == UNKNOWN
-    with pytest.raises(ValueError, match="3 hits of 2"):
+    with pytest.raises(ValueError, match="3 cases out of 2"):
         share(3, 2)
