@@ -4,6 +4,7 @@ const SILENCE_MS = 3000;
 const STALE_MS = 2000;
 const LOOK_MS = 250;
 const AGAIN_MS = 1000;
+const SLEPT_MS = 1000; // the page looks four times a second; whoever did not for this long was asleep
 
 export class Link {
   constructor({ state, silent }) {
@@ -12,6 +13,8 @@ export class Link {
     this.heard = null; // when the last fresh event came: by both clocks, since one may be set and one may sleep
     this.source = null;
     this.openedAt = -Infinity;
+    this.lookedAt = performance.now();
+    this.waking = false; // back from sleep or from behind another tab, and nothing heard since
     setInterval(() => this.look(), LOOK_MS);
     for (const name of ["visibilitychange", "pageshow", "focus", "online", "resume"]) {
       (name === "visibilitychange" || name === "resume" ? document : window).addEventListener(name, () => this.look());
@@ -28,8 +31,16 @@ export class Link {
     this.source.addEventListener("lane", (event) => this.take(event));
   }
 
+  // What came meanwhile is the past: only what a new connection says first is the present.
+  wake() {
+    this.waking = true;
+    this.heard = null;
+    this.open();
+  }
+
   take(event) {
     if (event.target !== this.source) return;
+    if (performance.now() - this.lookedAt > SLEPT_MS) return this.look();
     const state = JSON.parse(event.data);
     const lag = Date.now() - state.sent_ms;
     if (this.base === null) {
@@ -40,6 +51,7 @@ export class Link {
     if (lag - this.base > STALE_MS) return this.open();
     this.heard = { at: performance.now(), wall: Date.now(), before: state.heard_ago_ms ?? Infinity, cause: state.cause };
     this.last = state;
+    this.waking = false;
     this.look();
   }
 
@@ -48,9 +60,14 @@ export class Link {
   }
 
   look() {
+    const hidden = document.visibilityState === "hidden";
+    const slept = performance.now() - this.lookedAt > SLEPT_MS;
+    this.lookedAt = performance.now();
+    if (!hidden && (this.wasHidden || slept)) this.wake();
+    this.wasHidden = hidden;
     const since = this.heard ? this.elapsed(this.heard.at, this.heard.wall) : Infinity;
     const silence = this.heard ? since + this.heard.before : Infinity;
-    if (document.visibilityState === "hidden") this.silent("hidden", "");
+    if (hidden || (this.waking && this.elapsed(this.openedAt, this.openedWall) < SILENCE_MS)) this.silent("hidden", "");
     else if (since > SILENCE_MS) this.silent(this.heard || this.source.readyState !== 0 ? "booth" : "starting", "");
     else if (silence > SILENCE_MS) this.silent(this.heard.before === Infinity ? "starting" : "lane", this.heard.cause ?? "");
     else this.state(this.last);

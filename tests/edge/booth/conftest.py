@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +59,21 @@ class Stage:
         rows: list[dict[str, Any]] = self.order(do="rows", kind="outcome")
         return rows
 
-    def restart(self) -> None:
-        self.stop(kill=True)
+    def start(self) -> None:
         self.process = start_stage(self.root)
 
     def stop(self, *, kill: bool = False) -> None:
         if kill:
             self.process.kill()
         self.process.communicate(timeout=20)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
 
 def start_stage(root: Path) -> subprocess.Popen[str]:
@@ -129,9 +138,25 @@ def lane_folder(root: Path, booth: str = "") -> Path:
     return root
 
 
+@dataclass
+class Booth:
+    """The booth's process, and where it is."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
 @contextmanager
-def serving(root: Path) -> Iterator[str]:
-    """The real command; the answer is its address."""
+def serving(root: Path) -> Iterator[Booth]:
+    """The real command."""
     command = [sys.executable, "-m", "edge.cli.main", "booth", "--root", str(root)]
     with (root / "booth.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -139,7 +164,7 @@ def serving(root: Path) -> Iterator[str]:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address.startswith("http"), (root / "booth.log").read_text()[-2000:]
-        yield address
+        yield Booth(process, address)
         process.terminate()
         assert process.wait(timeout=20) == 0, (root / "booth.log").read_text()[-2000:]
     finally:
@@ -158,9 +183,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 @pytest.fixture(scope="module")
-def address(stage: Stage) -> Iterator[str]:
-    with serving(stage.root) as found:
-        yield found
+def booth(stage: Stage) -> Iterator[Booth]:
+    with serving(stage.root) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def address(booth: Booth) -> str:
+    return booth.address
 
 
 @pytest.fixture(scope="module")  # while it runs, this thread has an event loop: it ends before other modules begin
