@@ -12,10 +12,9 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from drivers.mmwave.radiometry import LARGEST_SIDE, Scale, Watch, plausible
@@ -23,6 +22,9 @@ from drivers.reading import ClockQuality, RadiometricFrame, Stamp
 from fusion.bundle.fault import FileFault
 from fusion.bundle.table import Kept, Table
 from fusion.bundle.times import format_utc, parse_utc
+
+if TYPE_CHECKING:  # 37 MB and half a second, which a lane that only writes frames need not spend
+    import tifffile
 
 FILE = "mmwave.tiff"
 SCALE_K = 0.01  # FORMATS
@@ -140,6 +142,8 @@ def read_frames(content: bytes, known: Known) -> Table[RadiometricFrame]:
     Raises:
         FileFault: no TIFF, cut short, compressed, too large, or a page that is no image of one sample.
     """
+    import tifffile
+
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as tiff:
             pages = _accepted(tiff, len(content))
@@ -152,6 +156,8 @@ def read_frames(content: bytes, known: Known) -> Table[RadiometricFrame]:
 
 
 def _accepted(tiff: tifffile.TiffFile, size: int) -> list[tifffile.TiffPage]:
+    import tifffile
+
     pages: list[tifffile.TiffPage] = []
     pixels = 0
     for number, one in enumerate(tiff.pages):
