@@ -96,13 +96,19 @@ class _Chain:
         """One row, chained as ``edge/journal/chain.py`` describes it."""
         self.sequence += 1
         text = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256()
-        for column in (self.sequence, self.boot, kind, passage_id, at_ns, text, self.last):
-            raw = None if column is None else str(column).encode()
-            digest.update(b"-," if raw is None else b"%d:%b," % (len(raw), raw))
-        row = (self.sequence, self.boot, kind, passage_id, at_ns, text, self.last, digest.hexdigest())
+        content = _hashed(self.sequence, self.boot, kind, passage_id, at_ns, text)
+        hash_of_row = _hashed(content, self.last)
+        row = (self.sequence, self.boot, kind, passage_id, at_ns, text, self.last, hash_of_row)
         self.db.execute("INSERT INTO rows VALUES (?,?,?,?,?,?,?,?)", row)
-        self.last = digest.hexdigest()
+        self.last = hash_of_row
+
+
+def _hashed(*columns: object) -> str:
+    digest = hashlib.sha256()
+    for column in columns:
+        raw = None if column is None else str(column).encode()
+        digest.update(b"-," if raw is None else b"%d:%b," % (len(raw), raw))
+    return digest.hexdigest()
 
 
 def write(path: Path, site: str, lane: str, days: int, each_day: int, seed: int, world: World | None = None) -> Truth:

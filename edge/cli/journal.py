@@ -50,7 +50,8 @@ def verify_chain(settings: Settings, file: Path | None, public_key: Path | None)
         say(f"{path}: whole, but the calibrations are NOT: {'; '.join(wrong)}")
     elif found.ok:
         signed = f"signed to row {found.signed_to}" if public_key else "signatures not checked: no public key"
-        say(f"{path}: whole: {found.rows} rows, {signed}")
+        private = f"; {found.openings} private values kept, {found.deleted} deleted" if found.deleted else ""
+        say(f"{path}: whole: {found.rows} rows, {signed}{private}")
     else:
         say(f"{path}: NOT whole: {found.cause}; {found.rows} rows before it are good")
     return DONE if found.ok and not wrong else NO

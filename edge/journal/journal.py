@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -19,10 +19,23 @@ from typing import IO, Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edge import json_text
-from edge.journal.chain import COLUMNS, FIRST_PREVIOUS, SCHEMA, head_message, row_hash
+from edge.journal.chain import (
+    COLUMNS,
+    FIRST_PREVIOUS,
+    FORM,
+    PRIVATE,
+    REDACTION,
+    SCHEMA,
+    commitment,
+    head_message,
+    opening,
+    row_hash,
+)
 
 SIGN_EVERY_ROWS = 256  # assumed: a signature costs less than one commit
 SIGN_EVERY_S = 60.0  # assumed: the longest tail that a thief could cut off unseen
+SALT_BYTES = 32
+MOST_REDACTED = 10_000  # rows in one redaction row; the caller comes again with the rest
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -108,14 +121,55 @@ class Journal:
             lock.close()
             raise
 
-    def append(self, kind: str, passage_id: str | None, body: Mapping[str, Any]) -> int:
+    def append(
+        self, kind: str, passage_id: str | None, body: Mapping[str, Any], private: Mapping[str, Any] | None = None
+    ) -> int:
         """Add a row; its number is returned only after the commit has reached the disk.
+
+        ``private`` is what may have to be forgotten: the body commits to it, and `redact` deletes it.
 
         Raises:
             JournalFault: the row is not in the journal. After an input/output error nothing more is accepted: the
                 kernel may have dropped pages that it called written, so only opening again tells what is there.
             JsonRefused: the body has no JSON form.
         """
+        if kind == REDACTION or PRIVATE in body:
+            raise ValueError(f"{kind}: {PRIVATE!r} and {REDACTION!r} are the journal's own words")
+        openings = {name: opening(name, value, os.urandom(SALT_BYTES)) for name, value in (private or {}).items()}
+        promised = {PRIVATE: {name: commitment(text) for name, text in openings.items()}} if openings else {}
+        return self._append(kind, passage_id, {**body, **promised}, openings, ())
+
+    def redact(self, sequences: Sequence[int], cause: str) -> int:
+        """Delete the openings of rows, and say so in a row of its own: both in one commit; its number.
+
+        Raises:
+            JournalFault: nothing was deleted.
+            ValueError: none or too many rows in one go, or one that is not there.
+        """
+        if not 0 < len(sequences) <= MOST_REDACTED or not all(0 < one <= self._sequence for one in sequences):
+            raise ValueError(f"redact: give 1 to {MOST_REDACTED} rows of this journal")
+        return self._append(REDACTION, None, {"rows": sorted(set(sequences)), "cause": cause}, {}, sequences)
+
+    def purge(self) -> bool:
+        """Take what was deleted out of the write-ahead log too; False while a reader of an earlier moment is there."""
+        with self._guard:
+            busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    def openings(self, sequence: int) -> dict[str, Any]:
+        """Name -> what the row committed to and still has. Raises JsonRefused."""
+        with self._guard:
+            found = self._db.execute("SELECT name, opening FROM private WHERE sequence = ?", (sequence,)).fetchall()
+        return {name: json_text.read(text)["value"] for name, text in found}
+
+    def _append(
+        self,
+        kind: str,
+        passage_id: str | None,
+        body: Mapping[str, Any],
+        openings: Mapping[str, str],
+        gone: Sequence[int],
+    ) -> int:
         text = json_text.write(body)
         with self._guard:
             if self._fault:
@@ -123,7 +177,12 @@ class Journal:
             sequence, now = self._sequence + 1, self._now_utc_ns()
             columns = (sequence, self.boot_id, kind, passage_id, now, text, self._hash)
             digest = row_hash(*columns)
-            self._commit(f"INSERT INTO rows ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", (*columns, digest))
+            steps: list[tuple[str, tuple[Any, ...]]] = [
+                (f"INSERT INTO rows ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", (*columns, digest)),
+                *(("INSERT INTO private VALUES (?,?,?)", (sequence, *item)) for item in openings.items()),
+                *(("DELETE FROM private WHERE sequence = ?", (one,)) for one in gone),
+            ]
+            self._commit(steps)
             self._sequence, self._hash = sequence, digest
             unsigned = sequence - self._signed_sequence
             if unsigned >= SIGN_EVERY_ROWS or time.monotonic() - self._signed_at_s >= SIGN_EVERY_S:
@@ -154,7 +213,7 @@ class Journal:
             signature = self._key.sign(message.encode())
             if self._sequence > self._signed_sequence:
                 row = (self._sequence, message, signature)
-                self._commit("INSERT INTO heads (sequence, message, signature) VALUES (?,?,?)", row)
+                self._commit([("INSERT INTO heads (sequence, message, signature) VALUES (?,?,?)", row)])
             self._signed_sequence, self._signed_at_s = self._sequence, time.monotonic()
             _replace(self.path.with_name("head.sig"), signature)
             _replace(self.path.with_name("head.json"), message.encode())
@@ -186,10 +245,11 @@ class Journal:
         with self._guard:
             return [Row(*columns) for columns in self._db.execute(f"SELECT {COLUMNS} FROM rows {where}", values)]
 
-    def _commit(self, statement: str, values: tuple[Any, ...]) -> None:
+    def _commit(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(statement, values)
+            for statement, values in steps:
+                self._db.execute(statement, values)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
@@ -207,8 +267,14 @@ def _columns(row: Row) -> tuple[int | str | None, ...]:
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     if db.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):  # SQLite goes on with another mode, unasked
         raise JournalFault(f"{path}: no write-ahead log can be kept here; check the disk, and use a local one")
+    form = db.execute("PRAGMA user_version").fetchone()[0]
+    if form > FORM:
+        raise JournalFault(f"{path}: of form {form}, and this program knows up to {FORM}: install the newer one again")
     db.execute("PRAGMA synchronous=FULL")
+    db.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten, not only forgotten
     db.executescript(SCHEMA)
+    if form < FORM:
+        db.execute(f"PRAGMA user_version = {FORM}")
     _sync(Path(f"{path}-wal"), 0)  # rows that a killed writer left unsynced are safe before anybody is shown them
     _sync(path.parent, os.O_DIRECTORY)  # the names of a new journal and its log must survive too
 
