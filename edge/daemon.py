@@ -13,12 +13,13 @@ import signal
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from calibration.record import RecordFault
-from drivers.reading import Reading
+from drivers.reading import Modality, Reading
+from drivers.xray.plates import MAX_TEXT
 from edge import active_model, control, diagnostics, keys
 from edge.calibrate.bookkeeping import store_of, take_up
 from edge.calibrate.in_force import InForce
@@ -34,7 +35,9 @@ from edge.places import Places
 from edge.publish.publisher import Publisher
 from edge.publish.replay import Replay
 from edge.quarantine import Quarantine
-from edge.records import outcome_control, reliability
+from edge.radiograph_desk import RadiographDesk, Scanner
+from edge.reading_queue import ReadingQueue
+from edge.records import outcome_control, radiograph_control, reliability
 from edge.records.outcome_book import OutcomeBook
 from edge.resume_notes import ResumeNotes
 from edge.service_notify import notify, watchdog_period_s
@@ -43,6 +46,7 @@ from edge.supervisor import DeviceHealth, Supervised
 from fusion.passage import BodyType, Context
 
 QUEUE_READINGS = 2_000  # some seconds of everything; a full queue makes each device wait on its own wire
+QUEUE_BYTES = 64 * 1024 * 1024  # of pixels; assumed: some seconds of an imager, or a few radiographs
 TICK_S = 0.25  # how often the lane looks up when nothing comes
 NOTES_EVERY_S = 1.0  # assumed: what a killed lane asks its devices for again is no longer than that
 SIGN_EVERY_S = 60.0  # an idle journal's head is signed too, so that its tail cannot be cut off unseen
@@ -67,9 +71,10 @@ async def run(config: LaneConfig, places: Places) -> None:
 
 
 class Declared(ContextTable):
-    """What somebody may say of a vehicle: the lane's words, and when the load space was last open."""
+    """What somebody may say of a vehicle: the lane's words, when the load space was last open, and its plates."""
 
     sealed_for_s: float | None = Field(None, ge=0, le=31_536_000)
+    plates: tuple[Annotated[str, Field(min_length=1, max_length=MAX_TEXT)], ...] = Field((), max_length=4)
 
     def said(self) -> dict[str, Any]:
         """Only what was said."""
@@ -92,7 +97,7 @@ class _Daemon:
         self._version = version("lanepulse")
         self._clock = Clock()
         self._endpoints: dict[str, str] = {}
-        self._queue: asyncio.Queue[Reading] = asyncio.Queue(QUEUE_READINGS)
+        self._queue = ReadingQueue(QUEUE_READINGS, QUEUE_BYTES)
         self._quarantine = Quarantine(places.quarantine)
         self._notes = ResumeNotes.load(places.resume_notes)
         self._devices = {
@@ -127,6 +132,7 @@ class _Daemon:
         self._outcomes = OutcomeBook(journal, places.bundles, time.time_ns)
         self._reliability = reliability.Reliability(journal, time.time_ns)
         self._in_force = InForce(store_of(places), config.calibration.grace_days, time.time_ns)
+        self._radiographs = RadiographDesk(journal, places.bundles, self._produced, _scanners(config), time.time_ns)
         self._lane = Lane(
             journal,
             self._announce,
@@ -148,11 +154,14 @@ class _Daemon:
             now_utc_ns=time.time_ns,
             monotonic_ns=time.monotonic_ns,
             sealed=self._outcomes.write_file,
+            radiographs=self._radiographs,
         )
 
     async def serve(self) -> None:
         """Everything, until a signal comes."""
         for row in recover(self._places.bundles, self._journal, self._config, self._produced):
+            await self._announce(row)
+        for row in self._radiographs.take_up():
             await self._announce(row)
         self._outcomes.take_up()
         with contextlib.suppress(RecordFault):  # said by `_in_force`, and by `journal verify`
@@ -256,7 +265,8 @@ class _Daemon:
             in_hand=self._lane.in_hand,
         )
         counts = {name: self._quarantine.counts(name) for name in self._devices}
-        return document(state, self._health(), self._clock.quality(), counts)
+        kept = len(self._radiographs.document()["kept"])
+        return document(state, self._health(), self._clock.quality(), counts, kept)
 
     def _health(self) -> list[DeviceHealth]:
         """Each device's, its calibration's age included."""
@@ -302,6 +312,7 @@ class _Daemon:
             return diagnostics.of_process() | {"queued": self._queue.qsize(), "log": self._logs.document()}
 
         outcomes = outcome_control.handlers(self._outcomes) | reliability.handlers(self._reliability)
+        outcomes |= radiograph_control.handlers(self._radiographs, self._lane.assign)
         asked = {
             "status": status,
             "context": context,
@@ -322,3 +333,8 @@ class _Daemon:
 def _defaults(table: ContextTable) -> tuple[BodyType, Context]:
     words = table.model_dump(exclude={"body_type"})
     return table.body_type, Context(**words)
+
+
+def _scanners(config: LaneConfig) -> dict[str, Scanner]:
+    devices = {name: device for name, device in config.devices.items() if device.driver.MODALITY is Modality.XRAY}
+    return {name: Scanner.of(device.config) for name, device in devices.items()}

@@ -10,14 +10,24 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from drivers.reading import ClockQuality, GasSample, Point, PresenceChange, Reading, VibrationBlock, WeatherSample
+from drivers.reading import (
+    ClockQuality,
+    GasSample,
+    Point,
+    PresenceChange,
+    Radiograph,
+    Reading,
+    WeatherSample,
+)
 from edge.journal.journal import Journal, JournalFault, Row
 from edge.passage_gate import ClosedPassage, Closing, OpenPassage, close, overdue, step
 from edge.passage_record import PassageRecord
+from edge.radiograph_desk import RadiographDesk
+from edge.radiograph_join import Candidate, Joined, Kept
 from edge.status import InHand
 from edge.supervisor import DeviceHealth
 from fusion.bundle.fault import BundleFault
@@ -45,6 +55,7 @@ class _InHand:
     level: Level | None = None
     final: bool = False
     opened: bool = False
+    searched: bool = False  # a final revision said search
     next_air_s: float = 0.0
     gas: list[GasSample] = field(default_factory=list)
     again_s: float | None = None  # when a verdict that could not be recorded is judged anew
@@ -67,11 +78,13 @@ class Lane:
         monotonic_ns: Callable[[], int],
         random_bytes: Callable[[int], bytes] = os.urandom,
         sealed: Callable[[str], None] = lambda passage_id: None,
+        radiographs: RadiographDesk | None = None,
     ) -> None:
         self._journal, self._publish, self._open_record = journal, publish, open_record
         self._looks_s, self._defaults = looks_s, defaults
         self._health, self._clock, self._random_bytes = health, clock, random_bytes
-        self._sealed = sealed
+        self._sealed, self._radiographs = sealed, radiographs
+        self._one_scan = asyncio.Lock()  # a person's word may come while a scan does
         self._now_utc_ns, self._monotonic_ns = now_utc_ns, monotonic_ns
         self._current: _InHand | None = None
         self._unopened: OpenPassage | None = None  # a vehicle whose record cannot be begun: the disk is full
@@ -113,9 +126,12 @@ class Lane:
         if isinstance(reading, PresenceChange):
             await self._presence(reading)
             return
+        if isinstance(reading, Radiograph):
+            await self._scanned(reading)
+            return
         current = self._current
         if current is None:
-            if not isinstance(reading, VibrationBlock):
+            if _is_outside(reading):
                 self._pre_roll.append(reading)
             return
         await asyncio.to_thread(current.record.spool, reading)
@@ -153,12 +169,14 @@ class Lane:
         if current is None or current.passage.passage_id != passage_id:
             raise ValueError(f"passage {passage_id}: not on the lane now; see lanepulse status")
         fields = dict(words)
+        plates = fields.pop("plates", None)
         body_type = BodyType(fields.pop("body_type", current.body_type))
         context = replace(current.context, **fields)
-        body = {"source": source, "words": dict(words)}
+        said = dict(words) if plates is None else {**fields, **words, "plates": len(plates)}  # expire with the bundle
+        body = {"source": source, "words": said}
         await asyncio.to_thread(self._journal.append, "context", passage_id, body)
         current.body_type, current.context = body_type, context
-        await asyncio.to_thread(current.record.declare, body_type, context)
+        await asyncio.to_thread(current.record.declare, body_type, context, plates)
 
     async def _presence(self, change: PresenceChange) -> None:
         in_hand = self._unopened if self._current is None else self._current.passage
@@ -186,10 +204,7 @@ class Lane:
         await self._log_row("passage.opened", passage.passage_id, {"began_utc": record.began_utc})
         earliest_ns = passage.began_utc_ns - round(PRE_ROLL_S * 1e9)
         for reading in self._pre_roll:
-            outside = isinstance(reading, WeatherSample) or (
-                isinstance(reading, GasSample) and reading.point is Point.AMBIENT
-            )
-            if outside and reading.stamp.time_utc_ns >= earliest_ns:
+            if reading.stamp.time_utc_ns >= earliest_ns:
                 await asyncio.to_thread(record.spool, reading)
         self._pre_roll.clear()
         log.info("passage %s: began", passage.passage_id)
@@ -213,10 +228,70 @@ class Lane:
         await self._log_row("bundle", ended.passage_id, {"closing": closing.value, **named})
         await asyncio.to_thread(self._sealed, ended.passage_id)  # an outcome may have come before its bundle
         log.info("passage %s: ended (%s)", ended.passage_id, closing.value)
+        if self._radiographs is not None:
+            await asyncio.to_thread(self._radiographs.ended, ended.passage_id)
+            for radiograph in await asyncio.to_thread(self._radiographs.waiting):
+                await self._scanned(radiograph)
 
     def _seal(self, record: PassageRecord, ended: ClosedPassage, clock: ClockQuality) -> dict[str, Any]:
         verdicts = tuple(row.body for row in self._journal.of_passage(ended.passage_id, "verdict"))
         return record.complete(ended.ended_utc_ns, clock, verdicts)
+
+    async def _scanned(self, radiograph: Radiograph) -> None:
+        """A radiograph to the passage that it is of: the one in hand, or one that has ended, or none that we know."""
+        desk, current = self._radiographs, self._current
+        if desk is None:
+            return
+        in_hand = None if current is None else _candidate(current)
+        async with self._one_scan:
+            try:
+                found = await asyncio.to_thread(desk.placed, radiograph, in_hand)
+                if isinstance(found, Kept):
+                    await self._keep_scan(desk, radiograph, found)
+                elif found is not None and current is not None and found.passage_id == current.passage.passage_id:
+                    await self._join_in_hand(desk, radiograph, current, found)
+                elif found is not None:
+                    await self._join_late(desk.join(radiograph, found.passage_id, found.by))
+            except (BundleFault, OSError) as fault:
+                await self._not_joined(desk, radiograph, str(fault))
+            except JournalFault as fault:
+                log.error("%s: a radiograph is not joined: %s", radiograph.device, fault)
+
+    async def _not_joined(self, desk: RadiographDesk, radiograph: Radiograph, cause: str) -> None:
+        """It has a passage and cannot be put there: it waits with the others, and is tried again."""
+        try:
+            await asyncio.to_thread(desk.keep, radiograph, f"cannot be put into its bundle: {cause}")
+        except JournalFault as fault:
+            log.error("%s: a radiograph is not joined: %s", radiograph.device, fault)
+
+    async def assign(self, name: str, passage_id: str, source: str) -> None:
+        """A person says which passage a kept radiograph is of.
+
+        Raises:
+            ValueError: no such radiograph or passage.
+            BundleFault, OSError, JournalFault: it is not joined.
+        """
+        if self._radiographs is None:
+            raise ValueError("this lane has no X-ray device")
+        async with self._one_scan:
+            await self._join_late(self._radiographs.assign(name, passage_id, f"a person ({source})"))
+
+    async def _keep_scan(self, desk: RadiographDesk, radiograph: Radiograph, kept: Kept) -> None:
+        await asyncio.to_thread(desk.keep, radiograph, kept.cause)
+        if self._current is not None and desk.terms(radiograph.device).by_time and _is_blank(radiograph):
+            self._current.record.doubt(radiograph.device, radiograph.status)
+
+    async def _join_in_hand(
+        self, desk: RadiographDesk, radiograph: Radiograph, current: _InHand, found: Joined
+    ) -> None:
+        file = await asyncio.to_thread(current.record.radiograph, radiograph, found.by)
+        await asyncio.to_thread(desk.joined, radiograph, found.passage_id, found.by, file)
+        if current.final and file is not None:
+            await self._judge(current, Occasion.LATE, found.by)
+
+    async def _join_late(self, rows: Iterator[Row]) -> None:
+        while (row := await asyncio.to_thread(next, rows, None)) is not None:
+            await self._publish(row)
 
     async def _watch_air(self, current: _InHand) -> None:
         """Judge at once where the air may be dangerous; a declared emitter that agrees is asked again in a while."""
@@ -227,11 +302,11 @@ class Lane:
             current.next_air_s = measured_s + AIR_AGAIN_S
             await self._judge(current, Occasion.LIFE)
 
-    async def _judge(self, current: _InHand, occasion: Occasion) -> None:
+    async def _judge(self, current: _InHand, occasion: Occasion, joined_by: str | None = None) -> None:
         measured_s = self._measured_s(current)
         index = max((i for i, at_s in enumerate(self._looks_s) if at_s <= measured_s), default=0)
         states = {name: device.state for name, device in self._health().items()}
-        verdict = await asyncio.to_thread(self._weigh, current, occasion, index, measured_s, states)
+        verdict = await asyncio.to_thread(self._weigh, current, occasion, index, measured_s, states, joined_by)
         if occasion is Occasion.LIFE and verdict.level is not Level.OPEN_NOW:
             await asyncio.to_thread(current.record.forget_look)  # nothing was said, so there is nothing to replay
             return
@@ -249,14 +324,25 @@ class Lane:
         current.revision, current.level = verdict.revision, verdict.level
         current.final = current.final or verdict.final
         current.opened = current.opened or verdict.level is Level.OPEN_NOW
+        current.searched = current.searched or (verdict.final and verdict.level is Level.SEARCH)
         await self._publish(row)
 
     def _weigh(
-        self, current: _InHand, occasion: Occasion, index: int, measured_s: float, states: Mapping[str, str]
+        self,
+        current: _InHand,
+        occasion: Occasion,
+        index: int,
+        measured_s: float,
+        states: Mapping[str, str],
+        joined_by: str | None,
     ) -> Verdict:
-        passage, look = current.record.look(occasion, index, measured_s, states)
+        passage, look = current.record.look(occasion, index, measured_s, states, joined_by)
         issue = current.record.issue(
-            current.revision + 1, self._now_utc_ns(), final_before=current.final, opened_before=current.opened
+            current.revision + 1,
+            self._now_utc_ns(),
+            final_before=current.final,
+            opened_before=current.opened,
+            searched_before=current.searched,
         )
         return judge(passage, look, current.record.model, current.record.policy, issue)
 
@@ -275,3 +361,18 @@ class Lane:
 
     def _measured_s(self, current: _InHand) -> float:
         return (self._monotonic_ns() - current.passage.began_monotonic_ns) / 1e9
+
+
+def _is_outside(reading: Reading) -> bool:
+    """What the minute before a passage may give to it."""
+    return isinstance(reading, WeatherSample) or (isinstance(reading, GasSample) and reading.point is Point.AMBIENT)
+
+
+def _candidate(current: _InHand) -> Candidate:
+    passage = current.passage
+    return Candidate(passage.passage_id, passage.began_utc_ns, None, current.record.plates)
+
+
+def _is_blank(radiograph: Radiograph) -> bool:
+    """It could not be read at all: nobody knows of which vehicle it is."""
+    return radiograph.status.startswith("faulty") and radiograph.passage_hint is None and radiograph.plate_text is None

@@ -16,13 +16,25 @@ from typing import Any
 
 from calibration.apply import Calibrations
 from drivers.driver import Identity
-from drivers.reading import ClockQuality, ContactChange, GasSample, Reading, VibrationBlock, WeatherSample
+from drivers.reading import (
+    ClockQuality,
+    ContactChange,
+    GasSample,
+    Modality,
+    Radiograph,
+    RadiometricFrame,
+    Reading,
+    VibrationBlock,
+    WeatherSample,
+)
 from edge import json_text
 from edge.active_model import ActiveModel
 from edge.calibrate.in_force import stationxml as vibration_xml
 from edge.config import LaneConfig
+from edge.frame_plan import FramePlan
 from edge.journal.journal import Journal, Row
 from edge.passage_gate import OpenPassage
+from fusion.bundle import mmwave_tiff, xray_dcs
 from fusion.bundle.container import PASSAGE, Files, Limits
 from fusion.bundle.document import PassageDocument, read_document
 from fusion.bundle.fault import BundleFault
@@ -31,7 +43,7 @@ from fusion.bundle.records import Piece
 from fusion.bundle.series import Responses
 from fusion.bundle.table import Kept
 from fusion.bundle.taken import look_record, policy_of, policy_record, taken_look
-from fusion.bundle.times import format_utc
+from fusion.bundle.times import format_utc, parse_utc
 from fusion.bundle.write import PARTIAL, BundleWriter, Completed
 from fusion.bundle.write import recover as take_up
 from fusion.judge import Issue, Look, Model, Occasion, judge
@@ -75,6 +87,12 @@ class PassageRecord:
         self._gas: list[Kept[GasSample]] = []
         self._weather: list[Kept[WeatherSample]] = []
         self._contacts: list[Kept[ContactChange]] = []
+        self._frames: list[Kept[RadiometricFrame]] = []
+        self._radiographs: dict[str, Kept[Radiograph]] = {}
+        self._scans: set[bytes] = set()  # digests: a scan that is sent again is one scan
+        self._doubts: dict[str, str] = {}
+        imagers = [device for device in draft["devices"] if device["modality"] == Modality.MMWAVE]
+        self._plan = FramePlan(len(imagers))
         self._until_ns: dict[str, int] = {}
         self._context = Context()
         self._body_type = BodyType.UNKNOWN
@@ -92,8 +110,15 @@ class PassageRecord:
         """The model that judges this passage, whatever is activated meanwhile."""
         return self._produced.model.model
 
+    @property
+    def plates(self) -> tuple[str, ...]:
+        """As they were read."""
+        return tuple(plate["text"] for plate in self._draft["vehicle"]["plates"])
+
     def spool(self, reading: Reading) -> None:
         """Write one reading. What cannot be written is not judged either, and is said once a device and cause."""
+        if isinstance(reading, RadiometricFrame) and not self._plan.takes(reading):
+            return
         try:
             until_ns = self._write(reading)
         except (BundleFault, OSError) as fault:
@@ -116,26 +141,61 @@ class PassageRecord:
             self._weather.append(self._writer.weather(reading))
         elif isinstance(reading, ContactChange):
             self._contacts.append(self._writer.contact(reading))
+        elif isinstance(reading, RadiometricFrame):
+            self._frames.append(self._writer.frame(reading))
         return reading.stamp.time_utc_ns
 
-    def declare(self, body_type: BodyType, context: Context) -> None:
-        """What is known of the vehicle from now on."""
+    def radiograph(self, radiograph: Radiograph, joined_by: str) -> str | None:
+        """Put a scan into the bundle as it was received; the name it got, or None where it is in there already.
+
+        Raises:
+            BundleFault, OSError: it is not in the bundle, and will not be judged.
+        """
+        content = xray_dcs.content_of(radiograph)
+        digest = hashlib.sha256(content).digest()
+        if digest in self._scans:
+            return None
+        name = self._writer.radiograph(content)
+        told = xray_dcs.record(radiograph, joined_by)
+        self._draft.setdefault("xray", {"files": {}})["files"][name] = told
+        began_utc_ns, clock = parse_utc(self.began_utc), radiograph.stamp.clock
+        found = xray_dcs.read_radiograph(name, content, told, radiograph.device, began_utc_ns, clock)
+        self._scans.add(digest)
+        self._radiographs[name] = Kept(len(content), found)
+        self._until_ns[radiograph.device] = found.stamp.time_utc_ns
+        self._keep()
+        return name
+
+    def doubt(self, device: str, state: str) -> None:
+        """A device's state for the rest of this passage: it gave something that cannot be read."""
+        self._doubts[device] = state
+
+    def declare(self, body_type: BodyType, context: Context, plates: tuple[str, ...] | None = None) -> None:
+        """What is known of the vehicle from now on; ``plates`` in place of those known before."""
         self._body_type, self._context = body_type, context
         self._draft["vehicle"]["body_type"] = body_type.value
+        if plates is not None:
+            self._draft["vehicle"]["plates"] = [{"text": text, "position": "unknown"} for text in plates]
         self._draft["context"] = {name: getattr(context, name) for name in context.__slots__}
         self._keep()
 
     def look(
-        self, occasion: Occasion, index: int, measured_s: float, states: Mapping[str, str]
+        self,
+        occasion: Occasion,
+        index: int,
+        measured_s: float,
+        states: Mapping[str, str],
+        joined_by: str | None = None,
     ) -> tuple[Passage, Look]:
-        """Take a look now: it is on disk before it is judged."""
+        """Take a look now: it is on disk before it is judged. ``joined_by`` is how late evidence found its passage."""
         at_s = round(measured_s, 6)  # what JSON says is what is used
+        states = {**states, **self._doubts}
         states = {name: state for name, state in states.items() if name not in self._unwritten} | {
             name: f"faulty: not recorded: {cause}" for name, cause in self._unwritten.items()
         }
         self._draft["looks"].append(
             look_record(
-                Look(index, 0, occasion),
+                Look(index, 0, occasion, joined_by),
                 at_s,
                 states,
                 self._writer.used_bytes(),
@@ -152,10 +212,12 @@ class PassageRecord:
         self._draft["looks"].pop()
         self._keep()
 
-    def issue(self, revision: int, now_utc_ns: int, *, final_before: bool, opened_before: bool) -> Issue:
+    def issue(
+        self, revision: int, now_utc_ns: int, *, final_before: bool, opened_before: bool, searched_before: bool
+    ) -> Issue:
         """What the verdict of this look carries."""
         by = self._produced.by(self._draft[MADE]["calibrations"])
-        return Issue(revision, format_utc(now_utc_ns), by, final_before, opened_before)
+        return Issue(revision, format_utc(now_utc_ns), by, final_before, opened_before, searched_before)
 
     def complete(
         self, ended_utc_ns: int | None, clock: ClockQuality | None, verdicts: tuple[str, ...]
@@ -171,6 +233,10 @@ class PassageRecord:
             self._draft["clock"] = {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns}
         for line in verdicts:
             self._writer.verdict(line)
+        if self._frames:
+            self._draft["mmwave"] = mmwave_tiff.record([kept.reading for kept in self._frames])
+        if self._radiographs:
+            self._draft["xray"] |= xray_dcs.doses([kept.reading for kept in self._radiographs.values()])
         winds = [kept.reading.wind_m_s for kept in self._weather if kept.reading.wind_m_s is not None]
         return named(self._writer.complete(self._draft), self._draft, max(winds, default=None))
 
@@ -199,6 +265,8 @@ class PassageRecord:
             gas=tuple(self._gas),
             weather=tuple(self._weather),
             contacts=tuple(self._contacts),
+            frames=tuple(self._frames),
+            radiographs=dict(self._radiographs),
             modality_of={device.name: device.modality for device in document.devices},
         )
 

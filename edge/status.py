@@ -43,6 +43,7 @@ def document(
     devices: Sequence[DeviceHealth],
     clock: ClockQuality,
     quarantined: Mapping[str, Mapping[str, int]],
+    radiographs_kept: int = 0,
 ) -> dict[str, Any]:
     """The status document, ``lanepulse.status/1``. Seconds are rounded to tenths: it is for people."""
     in_hand = state.in_hand
@@ -62,6 +63,7 @@ def document(
         "endpoints": dict(state.endpoints),
         "journal": {"sequence": state.journal_sequence, "recorded": state.recorded},
         "clock": {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns},
+        "radiographs": {"kept": radiographs_kept},
         "devices": [_device(health, quarantined.get(health.name, {})) for health in devices],
     }
 

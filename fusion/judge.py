@@ -180,7 +180,7 @@ def _with_late(decision: Decision, look: Look, issue: Issue) -> Decision:
     """The decision with the reason of a late look; a search that was prompted stays prompted."""
     if look.occasion is not Occasion.LATE:
         return decision
-    text = f"A radiograph came after the vehicle had left, joined by {look.joined_by or 'the bundle'}"
+    text = f"A radiograph came after the verdict, joined by {look.joined_by or 'the bundle'}"
     late = (Reason(code="late.xray", text=text), *decision.reasons)
     if issue.searched_before and decision.level is not Level.SEARCH:
         kept = Reason(code="late.kept", text="A search was prompted before; late evidence does not take it back")

@@ -34,6 +34,7 @@ TIMES = (  # (date, time, name), surest first
 STUDY = (0x00080020, 0x00080030, "Study")  # in DICOS the study is the scan, and this its start
 SPACINGS = ((0x00280030, "PixelSpacing"), (0x00181164, "ImagerPixelSpacing"))
 SPACING_MM = (0.01, 100.0)  # assumed: from a laboratory detector to a coarse portal
+FROM_ARRIVAL = re.compile(r"acquisition time is ([+-]\d{1,12}) s from arrival")  # as `claims` words it
 MICROSIEVERT_PER_MILLIGRAY = 1000.0  # radiation weighting factor of photons is 1 (ICRP 103)
 
 
@@ -48,6 +49,8 @@ class Rules(BaseModel):
     dose_usv_per_scan: float | None = Field(None, gt=0, description="Dose of a scan, where objects do not give it")
     dose_source: str = Field("", max_length=200, description="Who measured that dose, and when")
     silence_s: float = Field(86_400, gt=0, le=30 * 86_400, description="Longest time between two scans of a busy site")
+    late_s: float = Field(4 * 3600, gt=0, le=7 * 86_400, description="Longest time between a passage and its scan")
+    in_lane: bool = Field(False, description="The scanner stands in this lane: a scan may join by its time alone")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -174,6 +177,12 @@ def claims(header: DataSet, rules: Rules, arrival_utc_ns: int) -> Claims:
     plate = who if hint is None and join_key(who) else None
     dose, dose_notes = _dose(header, rules)
     return Claims(header.text(0x00080018) or "", acquired, plate, hint, dose, (*notes, *dose_notes))
+
+
+def stated_offset_s(status: str) -> int | None:
+    """How far from its arrival a radiograph says it was taken, where that was too far to be believed; else None."""
+    found = FROM_ARRIVAL.search(status)
+    return None if found is None else int(found[1])
 
 
 def _dose(header: DataSet, rules: Rules) -> tuple[float | None, list[str]]:

@@ -36,13 +36,14 @@ def _word_options(function: Any) -> Any:
 @click.argument("passage")
 @_word_options
 @click.option("--sealed-for-s", type=click.FloatRange(0, 31_536_000), help="Seconds since the load space was open.")
+@click.option("--plate", "plates", multiple=True, metavar="TEXT", help="A number plate as it is read; up to 4.")
 @click.option("--dry-run", is_flag=True, help="Print what would be said, and say nothing.")
 @common
 def command(settings: Settings, passage: str, dry_run: bool, **words: Any) -> int:
     """Say what is known of PASSAGE, or of the `current` one. What is not given stays as it is."""
-    said = {field: word for field, word in words.items() if word is not None}
+    said = {field: word for field, word in words.items() if word not in (None, ())}
     if not said:
-        raise click.UsageError(f"nothing said; give at least one of {', '.join(ContextTable.model_fields)}")
+        raise click.UsageError(f"nothing said; give at least one of {', '.join((*ContextTable.model_fields, 'plate'))}")
     socket = settings.places().control_socket
     before = None
     if passage == "current":

@@ -33,6 +33,7 @@ COMMANDS = {
     "models": ("edge.cli.models", "Signed models: verify, activate, and take back."),
     "outcome": ("edge.cli.outcome", "What a search found."),
     "prompt": ("edge.cli.prompt", "The officer's prompt, in a terminal."),
+    "radiographs": ("edge.cli.radiographs", "Scans that are of no passage that the lane knows."),
     "replay": ("edge.cli.replay", "Weigh recorded passages again."),
     "run": ("edge.cli.run", "The lane daemon."),
     "status": ("edge.cli.status", "The lane now."),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,13 @@ def page(frame: RadiometricFrame, at: int) -> tuple[bytes, RadiometricFrame]:
     directory += struct.pack("<I", pixels_at + counts.nbytes)
     content = (b"" if at else HEADER) + directory + text + counts.astype("<u2").tobytes()
     return content, _reading(_kelvin(counts, SCALE_K), told, frame.stamp.clock)
+
+
+def record(frames: Sequence[RadiometricFrame]) -> dict[str, Any]:
+    """What ``passage.json`` says of the frames, for readers that do not know what each page says of itself."""
+    sides = {frame.side for frame in frames}
+    told: dict[str, Any] = {"frames_utc": [format_utc(frame.stamp.time_utc_ns) for frame in frames]}
+    return told | {"scale_k": SCALE_K} | ({"side": sides.pop()} if len(sides) == 1 else {})
 
 
 def _told(frame: RadiometricFrame) -> dict[str, Any]:

@@ -150,8 +150,10 @@ class BundleWriter:
         """Append a page to ``mmwave.tiff``, in centikelvin; what comes back is what a reader will find.
 
         Raises:
-            FileFault: it is no image; nothing is written.
+            FileFault: it is no image, or more pixels than a reader takes; nothing is written.
         """
+        if self._sizes.get(mmwave_tiff.FILE, 0) // 2 + frame.frame_k.size > mmwave_tiff.MOST_PIXELS:
+            raise FileFault(f"{mmwave_tiff.FILE}: more than {mmwave_tiff.MOST_PIXELS} pixels; set a smaller geometry")
         content, found = mmwave_tiff.page(frame, self._sizes.get(mmwave_tiff.FILE, 0))
         return Kept(self._append(mmwave_tiff.FILE, content), found)
 

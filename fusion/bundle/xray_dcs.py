@@ -6,13 +6,14 @@ one that came late, in its line of ``late.json``; without it the object alone is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from drivers.reading import ClockQuality, Radiograph, Stamp
 from drivers.xray.judging import Judge, Rules
+from fusion.bundle.container import Limits
 from fusion.bundle.fault import FileFault
 from fusion.bundle.times import format_utc, parse_utc
 
@@ -38,6 +39,26 @@ def record(radiograph: Radiograph, joined_by: str) -> dict[str, Any]:
         "status": " ".join(radiograph.status.split())[:LONGEST_STATUS],
         "joined_by": joined_by,
     }
+
+
+def content_of(radiograph: Radiograph) -> bytes:
+    """The stored object.
+
+    Raises:
+        FileFault: it is larger than a bundle holds.
+        OSError: it cannot be read.
+    """
+    size, most = radiograph.path.stat().st_size, Limits().image_bytes
+    if size > most:
+        raise FileFault(f"{FILE}: {size} bytes; a bundle holds {most}")
+    return radiograph.path.read_bytes()
+
+
+def doses(radiographs: Sequence[Radiograph]) -> dict[str, Any]:
+    """Scans, and their doses together, uSv; no dose where one of them is unknown: unknown is never 0."""
+    known = [one.dose_usv for one in radiographs if one.dose_usv is not None]
+    told = {"dose_usv": sum(known)} if len(known) == len(radiographs) else {}
+    return {"scans": len(radiographs), **told}
 
 
 def read_radiograph(
