@@ -60,6 +60,12 @@ class DeviceState(_Body):
     quarantined: dict[str, int] = Field(description="kind of damage -> how often since the start")
 
 
+class RadiographsState(_Body):
+    """Scans that the lane received."""
+
+    kept: int = Field(ge=0, description="that fit no passage, and wait for a person")
+
+
 class StatusBody(_Body):
     """The lane at one moment, each second and for late joiners; silence for some seconds means that it is lost."""
 
@@ -76,4 +82,5 @@ class StatusBody(_Body):
     endpoints: dict[str, str]
     journal: JournalState
     clock: ClockState
+    radiographs: RadiographsState = RadiographsState(kept=0)
     devices: list[DeviceState]
