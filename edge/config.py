@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -65,6 +65,44 @@ class LaneTable(_Table):
     context: ContextTable = ContextTable()
 
 
+class StratumTable(_Table):
+    """One of ``[policy.audit] strata``: vehicles that share a probability; what is not given fits every vehicle."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,31}$")]
+    probability: float = Field(ge=0, le=1)
+    body_types: tuple[BodyType, ...] | None = Field(None, min_length=1)
+    hours: tuple[Annotated[int, Field(ge=0, le=23)], Annotated[int, Field(ge=0, le=23)]] | None = None
+    near_log10_lr: float | None = Field(None, gt=0, le=10)
+
+    @property
+    def fits_all(self) -> bool:
+        """Whether every vehicle belongs to it."""
+        return self.body_types is None and self.hours is None and self.near_log10_lr is None
+
+
+class AuditTable(_Table):
+    """``[policy.audit]``: which vehicles that would not be searched are searched all the same; none without strata.
+
+    The first stratum that fits decides. ``tell`` is what the officer reads: a random check, or an ordinary search.
+    ``declared_times`` multiplies the probability where a declaration lowered suspicion or silenced a sensor.
+    """
+
+    tell: Literal["random_check", "search"] = "random_check"
+    declared_times: float = Field(5.0, ge=1, le=1000)  # assumed; declarations are a way to attack
+    strata: tuple[StratumTable, ...] = Field((), max_length=32)
+
+    @field_validator("strata")
+    @classmethod
+    def _cover_all(cls, strata: tuple[StratumTable, ...]) -> tuple[StratumTable, ...]:
+        if len({stratum.name for stratum in strata}) < len(strata):
+            raise ValueError("two strata have one name; give each its own")
+        if strata and not strata[-1].fits_all:
+            raise ValueError("some vehicles fit no stratum; end with one that fits all, its probability may be 0")
+        if any(stratum.fits_all for stratum in strata[:-1]):
+            raise ValueError("what follows a stratum that fits all is never reached; put that one last")
+        return strata
+
+
 class PolicyTable(_Table):
     """``[policy]``: what the site decides; the defaults are ARCHITECTURE's."""
 
@@ -76,6 +114,7 @@ class PolicyTable(_Table):
     prior: str = PRIOR
     search_log10_lr: float | None = None
     red_contact_searches: bool = False
+    audit: AuditTable = AuditTable()
 
     @field_validator("looks_s")
     @classmethod
@@ -427,8 +466,11 @@ def _problem(base: Keys, detail: ErrorDetails, model: type[BaseModel], lines: Li
 def _known(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
     """Names that are allowed at ``place`` inside ``model``."""
     for part in place:
-        field = model.model_fields.get(str(part))
-        inner = None if field is None else field.annotation
+        if isinstance(part, int):
+            continue  # of a list, whose elements are of one kind
+        field = model.model_fields.get(part)
+        inner: Any = None if field is None else field.annotation
+        inner = next(iter(get_args(inner)), inner)
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
         model = inner
@@ -447,6 +489,7 @@ def _elsewhere(word: str) -> str | None:
         "[lane]": LaneTable,
         "[lane.context]": ContextTable,
         "[policy]": PolicyTable,
+        "[policy.audit]": AuditTable,
         "[publish]": PublishTable,
         "[calibration]": CalibrationTable,
         "[booth]": BoothTable,

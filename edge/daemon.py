@@ -20,7 +20,7 @@ from pydantic import Field
 from calibration.record import RecordFault
 from drivers.reading import Modality, Reading
 from drivers.xray.plates import MAX_TEXT
-from edge import active_model, control, diagnostics, keys
+from edge import active_model, audit, control, diagnostics, keys
 from edge.calibrate.bookkeeping import store_of, take_up
 from edge.calibrate.in_force import InForce
 from edge.clock import Clock
@@ -155,6 +155,7 @@ class _Daemon:
             monotonic_ns=time.monotonic_ns,
             sealed=self._outcomes.write_file,
             radiographs=self._radiographs,
+            audit=_audit(config, places, journal),
         )
 
     async def serve(self) -> None:
@@ -328,6 +329,16 @@ class _Daemon:
         if device is None:
             raise ValueError(f"no such device; this lane has {', '.join(self._devices) or 'none'}")
         return device
+
+
+def _audit(config: LaneConfig, places: Places, journal: Journal) -> audit.LaneAudit | None:
+    """Raises KeyFault: there are strata and no key. Raises JournalFault."""
+    table = config.policy.audit
+    if not table.strata:
+        return None
+    made = audit.of_lane(table, config.booth.zone, keys.load_secret(places.audit))
+    made.announce(journal)
+    return made
 
 
 def _defaults(table: ContextTable) -> tuple[BodyType, Context]:

@@ -26,6 +26,8 @@ from zmq.utils import z85
 
 LONGEST_FILE = 8192  # bytes; a key file has a few hundred
 MOST_ALLOWED = 4096  # assumed: far more listeners than a lane has
+SECRET_BYTES = 32
+_SECRET = re.compile(rb"[0-9a-f]{64}")
 _FIELD = re.compile(r'^\s*(public-key|secret-key)\s*=\s*"([^"\s]{40})"\s*$', re.MULTILINE)
 
 
@@ -106,6 +108,21 @@ def faults(folder: Path) -> list[str]:
         except KeyFault as error:
             lines.append(str(error))
     return lines
+
+
+def new_secret(path: Path) -> bytes:
+    """Make 32 random bytes, kept in hexadecimal. Raises KeyFault."""
+    secret = os.urandom(SECRET_BYTES)
+    _create(path, secret.hex().encode() + b"\n", 0o600)
+    return secret
+
+
+def load_secret(path: Path) -> bytes:
+    """The 32 bytes of a secret file. Raises KeyFault."""
+    text = _read(path, private=True).strip()
+    if not _SECRET.fullmatch(text):
+        raise KeyFault(f"{path}: not {2 * SECRET_BYTES} hexadecimal digits; make one with: lanepulse keys new")
+    return bytes.fromhex(text.decode())
 
 
 def new_signing(path: Path) -> Ed25519PrivateKey:

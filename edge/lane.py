@@ -23,6 +23,8 @@ from drivers.reading import (
     Reading,
     WeatherSample,
 )
+from edge import audit as audits
+from edge.audit import LaneAudit
 from edge.journal.journal import Journal, JournalFault, Row
 from edge.passage_gate import ClosedPassage, Closing, OpenPassage, close, overdue, step
 from edge.passage_record import PassageRecord
@@ -30,9 +32,10 @@ from edge.radiograph_desk import RadiographDesk
 from edge.radiograph_join import Candidate, Joined, Kept
 from edge.status import InHand
 from edge.supervisor import DeviceHealth
+from fusion.audit_draw import Case, Draw, declared_down, told
 from fusion.bundle.fault import BundleFault
-from fusion.judge import Occasion, alarm_in, judge
-from fusion.passage import BodyType, Context
+from fusion.judge import Issue, Look, Occasion, alarm_in, judge, margin_log10_lr
+from fusion.passage import BodyType, Context, Passage
 from fusion.verdict import Level, Verdict
 
 PRE_ROLL_S = 60.0  # an outside sample of the same minute belongs to a passage (SCIENCE 3.2)
@@ -58,7 +61,19 @@ class _InHand:
     searched: bool = False  # a final revision said search
     next_air_s: float = 0.0
     gas: list[GasSample] = field(default_factory=list)
+    number: float | None = None  # the audit's, drawn before anything was measured
+    draw: Draw | None = None  # what came of it; at most one a passage
     again_s: float | None = None  # when a verdict that could not be recorded is judged anew
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """A look and what came of it."""
+
+    passage: Passage
+    look: Look
+    issue: Issue
+    verdict: Verdict
 
 
 class Lane:
@@ -77,13 +92,14 @@ class Lane:
         now_utc_ns: Callable[[], int],
         monotonic_ns: Callable[[], int],
         random_bytes: Callable[[int], bytes] = os.urandom,
+        audit: LaneAudit | None = None,
         sealed: Callable[[str], None] = lambda passage_id: None,
         radiographs: RadiographDesk | None = None,
     ) -> None:
         self._journal, self._publish, self._open_record = journal, publish, open_record
         self._looks_s, self._defaults = looks_s, defaults
         self._health, self._clock, self._random_bytes = health, clock, random_bytes
-        self._sealed, self._radiographs = sealed, radiographs
+        self._sealed, self._radiographs, self._audit = sealed, radiographs, audit
         self._one_scan = asyncio.Lock()  # a person's word may come while a scan does
         self._now_utc_ns, self._monotonic_ns = now_utc_ns, monotonic_ns
         self._current: _InHand | None = None
@@ -200,7 +216,8 @@ class Lane:
             self._open_again_ns = self._monotonic_ns() + round(RECORD_AGAIN_S * 1e9)
             return
         self._unopened = None
-        self._current = _InHand(passage, record, body_type, context)
+        number = None if self._audit is None else self._audit.number(passage.passage_id)
+        self._current = _InHand(passage, record, body_type, context, number=number)
         await self._log_row("passage.opened", passage.passage_id, {"began_utc": record.began_utc})
         earliest_ns = passage.began_utc_ns - round(PRE_ROLL_S * 1e9)
         for reading in self._pre_roll:
@@ -306,12 +323,13 @@ class Lane:
         measured_s = self._measured_s(current)
         index = max((i for i, at_s in enumerate(self._looks_s) if at_s <= measured_s), default=0)
         states = {name: device.state for name, device in self._health().items()}
-        verdict = await asyncio.to_thread(self._weigh, current, occasion, index, measured_s, states, joined_by)
+        weighed = await asyncio.to_thread(self._weigh, current, occasion, index, measured_s, states, joined_by)
+        verdict = weighed.verdict
         if occasion is Occasion.LIFE and verdict.level is not Level.OPEN_NOW:
             await asyncio.to_thread(current.record.forget_look)  # nothing was said, so there is nothing to replay
             return
         try:
-            row = await asyncio.to_thread(self._record, verdict)
+            row, verdict = await asyncio.to_thread(self._record, current, weighed)
         except JournalFault as fault:
             if self.recorded:
                 log.error("verdict of %s is not recorded and not announced: %s", verdict.passage_id, fault)
@@ -335,7 +353,7 @@ class Lane:
         measured_s: float,
         states: Mapping[str, str],
         joined_by: str | None,
-    ) -> Verdict:
+    ) -> _Weighed:
         passage, look = current.record.look(occasion, index, measured_s, states, joined_by)
         issue = current.record.issue(
             current.revision + 1,
@@ -344,11 +362,46 @@ class Lane:
             opened_before=current.opened,
             searched_before=current.searched,
         )
-        return judge(passage, look, current.record.model, current.record.policy, issue)
+        verdict = judge(passage, look, current.record.model, current.record.policy, issue)
+        return _Weighed(passage, look, issue, verdict)
 
-    def _record(self, verdict: Verdict) -> Row:
+    def _record(self, current: _InHand, weighed: _Weighed) -> tuple[Row, Verdict]:
+        verdict = self._audited(current, weighed)
         sequence = self._journal.append("verdict", verdict.passage_id, verdict.document())
-        return self._journal.rows(sequence, 1)[0]
+        return self._journal.rows(sequence, 1)[0], verdict
+
+    def _audited(self, current: _InHand, weighed: _Weighed) -> Verdict:
+        """The verdict after the audit: drawn at most once a passage, and in the journal before anybody is told."""
+        verdict, audit = weighed.verdict, self._audit
+        if audit is None or current.number is None or verdict.level is not Level.NO_SEARCH:
+            return verdict
+        if current.draw is None:
+            case = self._case(current, weighed, audit)
+            draw = audit.draw(current.number, case)
+            if draw is None:
+                return verdict
+            self._journal.append(audits.KIND, verdict.passage_id, audit.row(draw, case))
+            current.draw = draw
+        if not current.draw.searched:
+            return verdict
+        current.record.drawn_as(audit.code)
+        return told(verdict, audit.code)
+
+    def _case(self, current: _InHand, weighed: _Weighed, audit: LaneAudit) -> Case:
+        """Judged once more without what was declared, where something was: did it lower suspicion?"""
+        passage, verdict, record = weighed.passage, weighed.verdict, current.record
+        body_type, context = self._defaults
+        down = False
+        if (passage.body_type, passage.context) != self._defaults:
+            silent = replace(passage, body_type=body_type, context=context)
+            down = declared_down(verdict, judge(silent, weighed.look, record.model, record.policy, weighed.issue))
+        return Case(
+            verdict.level,
+            passage.body_type,
+            audit.hour(passage.began_utc_ns),
+            margin_log10_lr(verdict, weighed.look, record.model, record.policy),
+            down,
+        )
 
     async def _log_row(self, kind: str, passage_id: str, body: Mapping[str, Any]) -> None:
         try:

@@ -207,6 +207,11 @@ class PassageRecord:
         self._keep()
         return taken_look(self._contents(), len(self._draft["looks"]) - 1)
 
+    def drawn_as(self, code: str) -> None:
+        """The audit drew the vehicle at the last look: a replay says the same."""
+        self._draft["looks"][-1]["drawn_as"] = code
+        self._keep()
+
     def forget_look(self) -> None:
         """Take back the last look: it gave no verdict."""
         self._draft["looks"].pop()

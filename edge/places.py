@@ -65,6 +65,11 @@ class Places:
         return self.keys / "signing.key"
 
     @property
+    def audit(self) -> Path:
+        """The secret under which the audit is drawn; nobody who decides on searches may read it."""
+        return self.keys / "audit.secret"
+
+    @property
     def viewer(self) -> Path:
         """Private CURVE key file of whoever follows the lane on this machine."""
         return self.keys / "viewer.key"

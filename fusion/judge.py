@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from drivers.reading import ContactState, GasSample, Point
+from fusion.audit_draw import told
 from fusion.classifier import Classifier, NoNumber
 from fusion.decision import Decision, Thresholds, decide, life_safety
 from fusion.emitter import agrees
@@ -52,6 +53,7 @@ class Look:
     until_utc_ns: int
     occasion: Occasion = Occasion.LOOK
     joined_by: str | None = None
+    drawn_as: str | None = None  # the audit drew the vehicle then, and this is the reason that was given
 
 
 class Bounds(Protocol):
@@ -107,7 +109,7 @@ def judge(passage: Passage, look: Look, model: Model, policy: Policy, issue: Iss
     decision = _with_late(_decide(passage, look, model, policy, ratios), look, issue)
     decision = _with_life_safety(decision, passage, look, evidence, ratios, issue)
     total = policy.prior_log10_odds + sum(ratios.get(name, 0.0) for name in MODALITIES)
-    return Verdict(
+    verdict = Verdict(
         schema="lanepulse.verdict/1",
         passage_id=passage.passage_id,
         revision=issue.revision,
@@ -124,6 +126,17 @@ def judge(passage: Passage, look: Look, model: Model, policy: Policy, issue: Iss
         trained_on=model.trained_on,
         produced_by=issue.produced_by,
     )
+    drawn = look.drawn_as is not None and verdict.level is Level.NO_SEARCH
+    return told(verdict, str(look.drawn_as)) if drawn else verdict
+
+
+def margin_log10_lr(verdict: Verdict, look: Look, model: Model, policy: Policy) -> float | None:
+    """How far the evidence is under the bound of `no_search`; None where the pattern has none."""
+    spoke = [part.modality for part in verdict.evidence if part.state is State.MEASURED]
+    bounds = model.bounds(spoke, _taught(model, look, policy), policy.alpha, policy.delta, policy.pfa)
+    if bounds.no_search_log10_lr is None:
+        return None
+    return bounds.no_search_log10_lr - sum(part.log10_lr for part in verdict.evidence)
 
 
 def _weigh(

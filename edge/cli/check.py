@@ -75,7 +75,7 @@ def _findings(config: LaneConfig, places: Places) -> Iterator[Finding]:
             yield Finding(f"device {device.name}", "warning", f"{port}: not there; plug its adapter in")
         if device.response is not None:
             yield from _response(device.name, device.response)
-    yield from _keys(places)
+    yield from _keys(places, drawn=bool(config.policy.audit.strata))
     yield _model(config, places)
     yield from _ports(config, places)
     yield _disk(places.state)
@@ -96,11 +96,14 @@ def _response(device: str, path: Path) -> Iterator[Finding]:
         yield Finding(f"response {device}", "ok", f"{path}: {len(channels)} channels")
 
 
-def _keys(places: Places) -> Iterator[Finding]:
+def _keys(places: Places, *, drawn: bool) -> Iterator[Finding]:
     for name, path, read in (
         ("curve", places.curve, keys.load_curve),
         ("signing", places.signing, keys.load_signing),
+        ("audit", places.audit, keys.load_secret),
     ):
+        if name == "audit" and not drawn:
+            continue
         if not os.path.lexists(path):
             yield Finding(f"key {name}", "failed", f"{path}: not there yet; make it with: lanepulse keys new")
             continue

@@ -36,7 +36,7 @@ def command() -> None:
 @click.argument("name", required=False, callback=_name)
 @common
 def new(settings: Settings, name: str | None) -> int:
-    """Make the lane's keys (socket, signature, and a viewer's that is allowed to listen), or NAME's for a subscriber.
+    """Make the lane's keys (socket, signature, audit draw, and a viewer's that may listen), or NAME's for a subscriber.
 
     Keys that are there stay as they are.
     """
@@ -49,6 +49,7 @@ def new(settings: Settings, name: str | None) -> int:
         (places.curve, _make(places.curve, keys.new_curve)),
         (places.signing, _make(places.signing, keys.new_signing)),
         (places.viewer, _make(places.viewer, keys.new_curve)),
+        (places.audit, _make(places.audit, keys.new_secret)),
     ]
     rows.append((places.allowed / "viewer.pub", _allow(places, "viewer", places.viewer.with_suffix(".pub"))))
     return _made(settings, rows)

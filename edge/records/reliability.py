@@ -35,7 +35,8 @@ class Reliability:
 
     def __init__(self, journal: Journal, now_utc_ns: Callable[[], int]) -> None:
         self._journal, self._now_utc_ns = journal, now_utc_ns
-        self._next = 1
+        self._next = dict.fromkeys(("outcome", "audit"), 1)
+        self._drawn: dict[str, int] = {}  # passages that the audit drew, told as such or not -> when
         self._standing: dict[str, _Searched] = {}
 
     def told(self) -> dict[str, Any]:
@@ -43,15 +44,25 @@ class Reliability:
         self._read_on()
         earliest_ns = self._now_utc_ns() - DAYS * DAY_NS
         self._standing = {name: each for name, each in self._standing.items() if each.written_utc_ns >= earliest_ns}
+        self._drawn = {name: at_ns for name, at_ns in self._drawn.items() if at_ns >= earliest_ns - DAY_NS}
         tests = self._tests()
-        searched = [each for name, each in self._standing.items() if name not in tests]
-        return {group: told for group in GROUPS if (told := _told([s for s in searched if s.group == group]))}
+        searched: dict[str, list[_Searched]] = {group: [] for group in GROUPS}
+        for name, each in self._standing.items():
+            group = "audit" if name in self._drawn else each.group
+            if name not in tests and group in searched:
+                searched[group].append(each)
+        return {group: told for group, cases in searched.items() if (told := _told(cases))}
 
     def _read_on(self) -> None:
-        while rows := self._journal.rows(self._next, ROWS_AT_ONCE, "outcome"):
-            for row in rows:
-                self._take(row)
-            self._next = rows[-1].sequence + 1
+        for kind, take in (("outcome", self._take), ("audit", self._take_draw)):
+            while rows := self._journal.rows(self._next[kind], ROWS_AT_ONCE, kind):
+                for row in rows:
+                    take(row)
+                self._next[kind] = rows[-1].sequence + 1
+
+    def _take_draw(self, row: Row) -> None:
+        if row.passage_id is not None and row.document().get("drawn"):
+            self._drawn[row.passage_id] = row.written_utc_ns
 
     def _take(self, row: Row) -> None:
         """The newest record of a passage stands; what takes it back, or corrects it to "not searched", ends it."""

@@ -1,7 +1,8 @@
 """A bundle's looks as they were judged: the same words for the lane that takes them and a replay that does so again.
 
 Beside FORMATS' own keys a look keeps ``occasion`` (why it was taken), ``look`` (whose calibration applied), and the
-``context`` and ``body_type`` that were declared by then; readers that do not know them ignore them.
+``context`` and ``body_type`` that were declared by then, and ``drawn_as`` where the audit drew the vehicle (the reason
+that was given; number and probability stay in the journal); readers that do not know them ignore them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion.audit_draw import REASONS
 from fusion.bundle.read import BundleContents
 from fusion.bundle.series import window_of
 from fusion.judge import Look, Occasion, alarm_in
@@ -41,12 +43,13 @@ def taken_look(contents: BundleContents, index: int) -> tuple[Passage, Look]:
     )
     occasion = _word(Occasion, extra.get("occasion"), Occasion.LOOK)
     number = extra.get("look")
-    joined_by = extra.get("joined_by")
+    joined_by, drawn_as = extra.get("joined_by"), extra.get("drawn_as")
     return passage, Look(
         number if isinstance(number, int) and number >= 0 else index,
         until_utc_ns,
         occasion,
         joined_by[:LONGEST_WORDS] if isinstance(joined_by, str) else None,
+        drawn_as if isinstance(drawn_as, str) and drawn_as in REASONS else None,
     )
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from drivers.reading import ClockQuality, GasSample, Point, PresenceChange, Stamp, VibrationBlock
 from edge import active_model
-from edge.config import LaneConfig, load
+from edge.audit import LaneAudit, of_lane
+from edge.config import AuditTable, LaneConfig, load
 from edge.journal.journal import Journal, Row
 from edge.lane import Lane
 from edge.passage_record import Produced, open_record, recover
@@ -80,7 +81,7 @@ def config(tmp_path: Path) -> LaneConfig:
     return load(tmp_path / "lane.toml", {})
 
 
-def rig_of(tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel) -> Rig:
+def rig_of(tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel, audit: LaneAudit | None = None) -> Rig:
     time, announced = Time(), list[Row]()
     journal = Journal.open(tmp_path / "journal.db", None)
     bundles = tmp_path / "bundles"
@@ -104,6 +105,7 @@ def rig_of(tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel) 
         clock=lambda: CLOCK,
         now_utc_ns=time.utc_ns,
         monotonic_ns=time.monotonic_ns,
+        audit=audit,
     )
     return Rig(lane, time, journal, bundles, announced)
 
@@ -250,6 +252,72 @@ def test_what_is_declared_counts_from_the_next_look_on_and_replays(
     states = [verdict["evidence"][0]["state"] for verdict in rig.verdicts()]  # type: ignore[index]
     assert states[-1] == "out_of_limits"
     assert compared(replayed(next(rig.bundles.iterdir()), Weighing(model, Policy()))) == []
+
+
+def drawing(probability: float, tell: str = "random_check", times: float = 5.0) -> LaneAudit:
+    strata = [{"name": "all", "probability": probability}]
+    table = AuditTable.model_validate({"tell": tell, "declared_times": times, "strata": strata})
+    return of_lane(table, "Europe/Paris", bytes(range(32)))
+
+
+async def empty_lorry(rig: Rig) -> None:
+    await drive(rig, scenario(), 46.0, until=lambda rig: any(verdict["final"] for verdict in rig.verdicts()))
+    await rig.lane.handle(rig.presence(False))
+
+
+@pytest.mark.parametrize(("tell", "code"), [("random_check", "audit.random"), ("search", "policy.search")])
+def test_a_vehicle_that_the_audit_draws_is_a_search_told_as_the_site_wants_it_and_replays(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel, tell: str, code: str
+) -> None:
+    rig = rig_of(tmp_path, config, model, drawing(1.0, tell))
+    asyncio.run(empty_lorry(rig))
+    last = rig.verdicts()[-1]
+    assert (last["level"], last["final"]) == ("search", True)
+    codes = [reason["code"] for reason in last["reasons"]]  # type: ignore[attr-defined]
+    assert codes[0] == code
+    assert "score.under" not in codes
+    (row,) = rig.journal.rows(kind="audit")
+    assert (row.document()["drawn"], row.document()["stratum"], row.document()["said"]) == (True, "all", code)
+    assert row.sequence < rig.announced[-1].sequence
+    bundle = next(rig.bundles.iterdir())
+    assert compared(replayed(bundle, Weighing(model, Policy()))) == []
+    told = (bundle / "passage.json").read_text() + (bundle / "verdicts.jsonl").read_text()
+    assert str(row.document()["number"]) not in told
+    assert "probability" not in told
+    assert "stratum" not in told
+
+
+def test_a_vehicle_that_is_not_drawn_is_journalled_with_its_probability_and_told_nothing(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model, drawing(0.0))
+    asyncio.run(empty_lorry(rig))
+    assert rig.verdicts()[-1]["level"] == "no_search"
+    (row,) = rig.journal.rows(kind="audit")
+    assert (row.document()["drawn"], row.document()["probability"], row.document()["said"]) == (False, 0.0, None)
+    assert compared(replayed(next(rig.bundles.iterdir()), Weighing(model, Policy()))) == []
+
+
+def test_a_declaration_that_lowers_suspicion_is_drawn_more_often(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    rig = rig_of(tmp_path, config, model, drawing(0.01, times=30.0))
+
+    async def passage() -> None:
+        await drive(
+            rig,
+            scenario(),
+            46.0,
+            until=lambda rig: any(verdict["final"] for verdict in rig.verdicts()),
+            cargo="produce",
+        )
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+    assert rig.verdicts()[-1]["level"] in ("no_search", "search")
+    (row,) = rig.journal.rows(kind="audit")
+    assert row.document()["declared_down"]
+    assert (row.document()["stratum"], row.document()["probability"]) == ("all, declared", 0.3)
 
 
 def strip(bundle: Path, keep: tuple[str, ...] = ()) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from itertools import pairwise
 from math import sqrt
+from random import Random
+from typing import Any
 
 import pytest
 
-from fusion.audit_draw import Stratum, audit, keyed_number
+from fusion.audit_draw import Case, Draw, Stratum, audit, keyed_number
 from fusion.passage import BodyType
 from fusion.ulid import ulid
 from fusion.verdict import Level
@@ -39,18 +42,64 @@ def test_a_short_key_is_refused() -> None:
         keyed_number(b"short", IDS[0])
 
 
+def case(**changes: Any) -> Case:
+    return Case(**({"level": Level.NO_SEARCH, "body_type": BodyType.TANKER, "hour": 12} | changes))
+
+
 def test_only_a_vehicle_that_would_not_be_searched_is_drawn() -> None:
     strata = [Stratum("all", 1.0)]
-    assert audit(0.3, Level.SEARCH, BodyType.TANKER, False, strata) is None
-    drawn = audit(0.3, Level.NO_SEARCH, BodyType.TANKER, False, strata)
+    assert audit(0.3, case(level=Level.SEARCH), strata) is None
+    assert audit(0.3, case(level=Level.RECHECK), strata) is None
+    drawn = audit(0.3, case(), strata)
     assert drawn is not None
     assert drawn.searched
 
 
-def test_a_declaration_that_lowered_suspicion_draws_from_its_own_stratum() -> None:
-    strata = [Stratum("declared", 0.2, declared_down=True), Stratum("rest", 0.01)]
-    declared = audit(0.1, Level.NO_SEARCH, BodyType.SOFT_SIDED, True, strata)
-    rest = audit(0.1, Level.NO_SEARCH, BodyType.SOFT_SIDED, False, strata)
-    assert declared is not None
-    assert rest is not None
-    assert (declared.searched, rest.searched) == (True, False)
+def test_a_declaration_that_lowered_suspicion_draws_more() -> None:
+    strata = [Stratum("rest", 0.05)]
+    declared, rest = audit(0.1, case(declared_down=True), strata, 4.0), audit(0.1, case(), strata, 4.0)
+    assert declared == Draw("rest, declared", 0.2, 0.1, True)
+    assert rest == Draw("rest", 0.05, 0.1, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        ({"hour": 22}, "night"),
+        ({"hour": 5}, "night"),
+        ({"hour": 6, "body_type": BodyType.REFRIGERATED}, "cold"),
+        ({"hour": 21, "margin_log10_lr": 0.2}, "near"),
+        ({"hour": 21, "margin_log10_lr": 0.21}, "rest"),
+        ({"hour": 12, "margin_log10_lr": None}, "rest"),
+    ],
+)
+def test_the_first_stratum_that_fits_decides(changes: dict[str, Any], fits: str) -> None:
+    strata = [
+        Stratum("night", 0.1, hours=(22, 6)),
+        Stratum("cold", 0.1, body_types=frozenset({BodyType.REFRIGERATED})),
+        Stratum("near", 0.1, near_log10_lr=0.2),
+        Stratum("rest", 0.1),
+    ]
+    drawn = audit(0.5, case(**changes), strata)
+    assert drawn is not None
+    assert drawn.stratum == fits
+
+
+def test_over_100_000_passages_each_stratum_has_its_share_whatever_the_score() -> None:
+    strata = [Stratum("near", 0.05, near_log10_lr=0.3), Stratum("rest", 0.005)]
+    random, counts, scores = Random(8), Counter[str](), defaultdict[bool, list[float]](list)
+    for passage_id in IDS:
+        number = keyed_number(KEY, passage_id)  # before the score is known
+        margin = random.expovariate(1.0)
+        drawn = audit(number, case(margin_log10_lr=margin, declared_down=random.random() < 0.1), strata, 5.0)
+        assert drawn is not None
+        counts[drawn.stratum] += 1
+        counts[f"{drawn.stratum}: drawn"] += drawn.searched
+        if drawn.stratum == "rest":
+            scores[drawn.searched].append(margin)
+    for name, probability in {"near": 0.05, "rest": 0.005, "near, declared": 0.25, "rest, declared": 0.025}.items():
+        cases, drawn_cases = counts[name], counts[f"{name}: drawn"]
+        assert abs(drawn_cases / cases - probability) < 5 * sqrt(probability * (1 - probability) / cases)
+    means = [sum(each) / len(each) for each in (scores[True], scores[False])]
+    # Beyond 0.3 the margin is exponential again: one standard deviation is 1, and drawn lorries are the small sample.
+    assert abs(means[0] - means[1]) < 5 / sqrt(len(scores[True]))
