@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,12 +14,14 @@ from edge.cli.output import say, say_json, say_table, tell
 from edge.cli.record_options import Question, asked, questions
 
 if TYPE_CHECKING:
-    from edge.records.analysis import Asked
+    from edge.records.asked import Asked
     from edge.records.sections import Section
 
 SCHEMA = "lanepulse.analysis/1"
 PARTS = (
     "counts",
+    "misses",
+    "covert",
     "advice",
     "technique",
     "contractors",
@@ -27,14 +29,14 @@ PARTS = (
     "modalities",
     "availability",
     "times",
+    "queue",
     "hours",
+    "referrals",
     "factors",
-    "misses",
-    "covert",
     "changes",
     "left_out",
+    "each_hour",
 )
-SINGLE_FACTORS = ("body_type", "wind", "cargo", "shelter", "lane")
 
 
 @click.command(
@@ -42,7 +44,7 @@ SINGLE_FACTORS = ("body_type", "wind", "cargo", "shelter", "lane")
     epilog="\b\nExamples:\n  lanepulse analyse --root lane --since 2026-01-01 --html year.html\n"
     "  lanepulse analyse --lake lake --by technique,shift,body_type --zone Europe/London",
 )
-@click.argument("parts", nargs=-1, type=click.Choice((*PARTS, "each_hour")))
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
 @click.option("--by", "by", metavar="NAMES", help="Cross these: technique,shift,body_type, …")
 @click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page that stands alone.")
 @common
@@ -84,7 +86,7 @@ def say_sections(said: Sequence[str], sections: Sequence[Section]) -> None:
 
 def trained_on(answer: Asked) -> list[str]:
     """What the verdicts' models learnt from, in words that nobody overlooks."""
-    from edge.records.analysis import rows
+    from edge.records.asked import rows
 
     words = sorted(
         group["trained_on"]
@@ -94,7 +96,7 @@ def trained_on(answer: Asked) -> list[str]:
 
 
 def _sections(answer: Asked, parts: Sequence[str], by: str | None) -> Iterator[Section]:
-    from edge.records import analysis, analysis_misses
+    from edge.records import analysis, answers
 
     if by is not None:
         factors = [name.strip() for name in by.split(",")]
@@ -104,15 +106,4 @@ def _sections(answer: Asked, parts: Sequence[str], by: str | None) -> Iterator[S
         yield analysis.by_factor(answer, factors)
         if not parts:
             return
-    ready: dict[str, Any] = dict(analysis.SECTIONS) | {
-        "misses": analysis_misses.misses,
-        "covert": analysis_misses.covert_tests,
-        "changes": analysis_misses.moved,
-        "left_out": analysis_misses.left_out,
-        "each_hour": analysis.each_hour,
-    }
-    for part in parts or PARTS:
-        if part == "factors":
-            yield from (analysis.by_factor(answer, [factor]) for factor in SINGLE_FACTORS)
-        else:
-            yield ready[part](answer)
+    yield from answers.answers(answer, parts or answers.ALL)

@@ -17,7 +17,7 @@ from edge.cli.options import Settings
 from edge.cli.output import tell
 
 if TYPE_CHECKING:
-    from edge.records.analysis import Asked
+    from edge.records.asked import Asked
 
 FILTERS = ("body_type", "wind", "cargo", "shelter", "by", "technique", "advice")
 MENDS = "install the extra: pip install 'lanepulse[{extra}]'"
@@ -81,7 +81,7 @@ def asked(settings: Settings, question: Question) -> Iterator[Asked]:
         LakeFault, ZoneFault: see there.
     """
     need("analysis", "ibis", "duckdb", "pyarrow")
-    from edge.records.analysis import Asked
+    from edge.records.asked import ask
     from edge.records.local_time import begin_utc_ns, zone
     from edge.records.relations import Period, Record
 
@@ -93,10 +93,7 @@ def asked(settings: Settings, question: Question) -> Iterator[Asked]:
     lake = question.lake or up_to_date(settings)
     lanes = [(site, lane) for site, _, lane in (name.partition("/") for name in question.lanes)]
     with Record(lake, lanes or None) as record:
-        vehicles = record.vehicles(period)
-        for name, word in question.where.items():
-            vehicles = vehicles.filter(vehicles[name] == word)
-        yield Asked(record, vehicles, place)
+        yield ask(record, place, period, question.where)
 
 
 def up_to_date(settings: Settings) -> Path:

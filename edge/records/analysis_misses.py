@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, timedelta
+from typing import Any
 
 from ibis import _
 
 from edge.records import relations
-from edge.records.analysis import Asked, Group, one, rows
+from edge.records.asked import Asked, Group, one, rows
 from edge.records.changes import FALSE_ALARMS_PER_DAY, REFERENCE_DAYS, Change, Series, changes
 from edge.records.intervals import Recapture, chapman, share
-from edge.records.local_time import local_hour
 from edge.records.misses import Missed, Stratum, missed
 from edge.records.sections import Section, percent, rate_chart
 from fusion.verdict import MODALITIES
 
 SPEAKS_LOG10_LR = 0.5  # assumed: three to one for somebody inside; what a modality alone must say to have seen it
 LEAST_SEEN_BY_BOTH = 7  # assumed after Chapman: fewer make the estimate lean low
-COVERT_FACTORS = ("body_type", "wind", "cargo", "covert_place")
+COVERT_FACTORS = ("body_type", "wind", "load", "aboard", "cargo", "covert_place")
 
 
 def strata(asked: Asked) -> list[Stratum]:
@@ -108,75 +108,84 @@ def moved(asked: Asked) -> Section:
         for change in alarms(asked)
     )
     notes = (
-        f"Against the first {REFERENCE_DAYS} days. Each series raises an alarm without cause at most once in"
+        f"Against the first {REFERENCE_DAYS} days. All series together raise an alarm without cause at most once in"
         f" {1 / FALSE_ALARMS_PER_DAY / 365:.0f} years, however often one looks.",
         "An alarm says that something moved, not why: a changed mix of traffic is a change too.",
+        "A share of all finds that moves from one lane, site or body type to another is displacement.",
     )
     columns = ("what", "went", "since", "seen on", "before", "since then")
     return Section("changes", "What moved", columns, table or (("nothing moved", "", "", "", "", ""),), notes)
 
 
 def alarms(asked: Asked) -> list[Change]:
-    """Alarms of every lane's series."""
-    return [change for series in _series(asked) for change in changes(series)]
+    """Alarms of every series; they share what false alarms are allowed."""
+    watched = [*_lane_series(asked), *_finds_series(asked)]
+    return [change for series in watched for change in changes(series, FALSE_ALARMS_PER_DAY / len(watched))]
 
 
 def left_out(asked: Asked) -> Section:
-    """What is in no count, so that nothing is left out unseen."""
-    refused, undated = relations.left_out(asked.record.tables)
+    """What is in no count, so that nothing is left out unseen; and what is counted with a doubt."""
+    refused, undated = relations.left_out(asked.record)
     table: list[tuple[str, str, int]] = [(g["row_kind"], g["cause"], g["rows"]) for g in rows(refused)]
-    late = one(undated)["rows"]
-    if late:
-        table.append(("verdict", "written while the clock was not set", late))
-    if asked.record.contents.clock_back:
-        back = "written at an earlier time than the row before: the clock was set back; counted all the same"
-        table.append(("any", back, asked.record.contents.clock_back))
-    table += [("file", f"{trouble.path}: {trouble.cause}", 1) for trouble in asked.record.contents.troubles]
-    return Section(
-        "left_out", "What is in no count", ("kind", "why", "how many"), tuple(table) or (("nothing", "", 0),)
+    doubts = one(relations.doubts(asked.vehicles))
+    told = (
+        ("verdict", "written while the clock was not set: in no period", one(undated)["rows"]),
+        ("vehicle", "stay in the bay that cannot be, the clock was set meanwhile: not among times", doubts["stays"]),
+        ("vehicle", "judged by a clock that was not synchronised: counted at its time", doubts["clocks"]),
+        ("vehicle", "with a verdict that is not final: counted as it stands", doubts["open"]),
+        ("vehicle", "without a verdict: counted as no_verdict", doubts["unjudged"]),
+        (
+            "any",
+            "written at an earlier time than the row before, the clock was set back: counted all the same",
+            asked.record.contents.clock_back,
+        ),
     )
+    table += [(kind, why, count) for kind, why, count in told if count]
+    table += [("file", f"{trouble.path}: {trouble.cause}", 1) for trouble in asked.record.contents.troubles]
+    columns = ("kind", "why", "how many")
+    return Section("left_out", "What is in no count, or in doubt", columns, tuple(table) or (("nothing", "", 0),))
 
 
-def _series(asked: Asked) -> Iterator[Series]:
+def _lane_series(asked: Asked) -> Iterator[Series]:
     """Daily shares of each lane: prompts, overrides, finds, yield, and what each modality could measure."""
-    quarters = rows(relations.quarters(asked.counted, ["site", "lane"]))
     shares = (
         ("prompted, of vehicles", "prompted", "vehicles"),
-        ("overridden, of answers", "overridden", "known"),
+        ("overridden, of answers", "overridden", "answered"),
         ("finds, of vehicles", "found", "vehicles"),
         ("yield of searches", "found", "searched"),
+        *((f"{name} measured, of verdicts", f"{name}_spoke", "judged") for name in MODALITIES),
     )
-    for (site, lane), groups in _by_lane(quarters):
+    for (site, lane), groups in _by(rows(relations.daily(asked.counted, ("site", "lane"))), "site", "lane"):
         for name, cases, of in shares:
-            yield _daily(f"{site}/{lane}: {name}", groups, cases, of, asked)
-    for modality in MODALITIES:
-        spoke = asked.counted.filter(_[f"{modality}_state"].notnull()).mutate(
-            quarter=_.began_utc_ns // relations.QUARTER_NS, spoke=_[f"{modality}_state"] == "measured"
-        )
-        daily = spoke.group_by(["site", "lane", "quarter"]).agg(spoke=_.spoke.sum(), judged=_.count())
-        for (site, lane), groups in _by_lane(rows(daily)):
-            yield _daily(f"{site}/{lane}: {modality} measured, of verdicts", groups, "spoke", "judged", asked)
+            yield _series(f"{site}/{lane}: {name}", groups, cases, of)
 
 
-def _by_lane(groups: list[Group]) -> list[tuple[tuple[str, str], list[Group]]]:
-    lanes: dict[tuple[str, str], list[Group]] = defaultdict(list)
+def _finds_series(asked: Asked) -> Iterator[Series]:
+    """Daily share of all finds that each lane, each site and each body type has: finds that move are displacement."""
+    finds = asked.counted.filter(_.found.fill_null(False)).mutate(lane=_.site.concat("/", _.lane))
+    for factor in ("lane", "site", "body_type"):
+        groups = rows(finds.group_by([factor, "local_day"]).agg(finds=_.count()))
+        each_day: dict[int, int] = defaultdict(int)
+        for group in groups:
+            each_day[group["local_day"]] += group["finds"]
+        named = _by(groups, factor)
+        for (name,), own in named if len(named) > 1 else ():
+            had = {group["local_day"]: group["finds"] for group in own}
+            filled = [{"local_day": day, "finds": had.get(day, 0), "all": each_day[day]} for day in each_day]
+            yield _series(f"{name}: share of all finds", filled, "finds", "all")
+
+
+def _by(groups: list[Group], *names: str) -> list[tuple[tuple[Any, ...], list[Group]]]:
+    parts: dict[tuple[Any, ...], list[Group]] = defaultdict(list)
     for group in groups:
-        lanes[group["site"], group["lane"]].append(group)
-    return sorted(lanes.items())
+        parts[tuple(group[name] for name in names)].append(group)
+    return sorted(parts.items())
 
 
-def _daily(name: str, groups: list[Group], cases: str, of: str, asked: Asked) -> Series:
-    """Quarters added up to local days; days without a vehicle are there too."""
-    added: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for group in groups:
-        day = added[local_hour(group["quarter"], asked.place).day]
-        day[0] += group[cases] or 0
-        day[1] += group[of] or 0
-    first, last = date.fromisoformat(min(added)), date.fromisoformat(max(added))
-    days = [(first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)]
-    return Series(
-        name,
-        tuple(days),
-        tuple(added[day][0] for day in days),
-        tuple(added[day][1] for day in days),
-    )
+def _series(name: str, groups: list[Group], cases: str, of: str) -> Series:
+    """Local days in order; days without a vehicle are there too."""
+    each = {group["local_day"]: (group[cases] or 0, group[of] or 0) for group in groups}
+    numbers = range(min(each), max(each) + 1)
+    days = [(date(1970, 1, 1) + timedelta(days=number)).isoformat() for number in numbers]
+    counts = [each.get(number, (0, 0)) for number in numbers]
+    return Series(name, tuple(days), tuple(x for x, _n in counts), tuple(n for _x, n in counts))

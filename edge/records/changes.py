@@ -20,7 +20,7 @@ from edge.records.intervals import share
 
 REFERENCE_DAYS = 90  # assumed: a season's first quarter; the first such days of the period are the reference
 REFERENCE_CONFIDENCE = 0.99
-FALSE_ALARMS_PER_DAY = 1 / 3_650  # one in ten years for each series that is watched
+FALSE_ALARMS_PER_DAY = 1 / 3_650  # assumed: one in ten years, of all series of a report together
 FACTORS = (1.25, 1.5, 2.0, 3.0)  # sizes of a change that are looked for, all at once
 
 
@@ -54,7 +54,9 @@ class Change:
     after: float
 
 
-def changes(series: Series, reference_days: int = REFERENCE_DAYS) -> list[Change]:
+def changes(
+    series: Series, false_alarms_per_day: float = FALSE_ALARMS_PER_DAY, reference_days: int = REFERENCE_DAYS
+) -> list[Change]:
     """The alarms of a series: one each way at most, at its first. None while there are too few days."""
     reference = slice(0, reference_days)
     of, cases = sum(series.of[reference]), sum(series.cases[reference])
@@ -65,7 +67,7 @@ def changes(series: Series, reference_days: int = REFERENCE_DAYS) -> list[Change
     for direction, null in ((Direction.UP, found.high), (Direction.DOWN, found.low)):
         if null is None or not 0.0 < null < 1.0:
             continue  # nothing can be less than never, or more than always
-        alarm = _first_alarm(series, reference_days, null, direction)
+        alarm = _first_alarm(series, reference_days, null, direction, false_alarms_per_day / 2)
         if alarm is not None:
             begin, seen = alarm
             after_of = sum(series.of[begin:])
@@ -82,25 +84,27 @@ def changes(series: Series, reference_days: int = REFERENCE_DAYS) -> list[Change
     return alarms
 
 
-def _first_alarm(series: Series, start: int, null: float, direction: Direction) -> tuple[int, int] | None:
+def _first_alarm(
+    series: Series, start: int, null: float, direction: Direction, false_alarms_per_day: float
+) -> tuple[int, int] | None:
     """Index of the likeliest beginning and of the first day of alarm.
 
     Each factor has its own product, which begins anew whenever it falls under 1 (so that a change late in a long
-    quiet time is seen as fast as an early one); they share the bound among them.
+    quiet time is seen as fast as an early one); they share the bound among them. In logarithms: a running sum less its
+    own least value so far.
     """
-    bound = log(len(FACTORS) / FALSE_ALARMS_PER_DAY)
-    shifts = [_shifted(null, factor if direction is Direction.UP else 1 / factor) for factor in FACTORS]
-    evidence, begun = np.zeros(len(shifts)), [start] * len(shifts)
-    for day in range(start, len(series.days)):
-        x, n = series.cases[day], series.of[day]
-        for index, shift in enumerate(shifts):
-            if evidence[index] <= 0.0:
-                evidence[index], begun[index] = 0.0, day
-            evidence[index] += x * log(shift / null) + (n - x) * log((1 - shift) / (1 - null))
-        best = int(np.argmax(evidence))
-        if evidence[best] >= bound:
-            return begun[best], day
-    return None
+    bound = log(len(FACTORS) / false_alarms_per_day)
+    shifts = np.array([_shifted(null, factor if direction is Direction.UP else 1 / factor) for factor in FACTORS])
+    x, n = (np.array(counts[start:], dtype=np.float64)[:, None] for counts in (series.cases, series.of))
+    steps = x * np.log(shifts / null) + (n - x) * np.log((1 - shifts) / (1 - null))  # (days, factors)
+    sums = np.vstack([np.zeros(len(shifts)), np.cumsum(steps, axis=0)])
+    evidence = sums[1:] - np.minimum.accumulate(sums[:-1], axis=0)
+    over = np.flatnonzero(evidence.max(axis=1) >= bound)
+    if len(over) == 0:
+        return None
+    seen = int(over[0])
+    before = sums[: seen + 1, int(np.argmax(evidence[seen]))]
+    return start + len(before) - 1 - int(np.argmin(before[::-1])), start + seen
 
 
 def _shifted(share_before: float, factor: float) -> float:

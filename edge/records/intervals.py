@@ -6,11 +6,11 @@ inverse of a probability are Fay and Feuer's. All are exact or conservative: the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
 
-from scipy.special import gammaincinv, ndtri
+from scipy.special import bdtr, gammaincinv, ndtri
 
 from fusion.evaluation.exact_share import CONFIDENCE, UNKNOWN, Estimate, exact_share
 
@@ -56,6 +56,18 @@ def per_exposure(cases: int, exposure: float, confidence: float = CONFIDENCE) ->
         return UNKNOWN
     low, high = count_bounds(cases, confidence)
     return Estimate(cases / exposure, low / exposure, high / exposure)
+
+
+def per_find(effort: float, finds: int) -> Estimate:
+    """Effort (minutes, pounds) a find: finds an effort upside down, with Garwood's bounds. No find: at least so much.
+
+    Finds are taken as Poisson. That they are part of a fixed number of searches makes the interval too wide, that
+    efforts differ makes it too narrow; the first outweighs while efforts spread less than their mean.
+    """
+    low, high = count_bounds(finds)
+    if effort <= 0:
+        return UNKNOWN
+    return Estimate(effort / finds if finds else None, effort / high, effort / low if low > 0 else None)
 
 
 def count_bounds(cases: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -135,3 +147,23 @@ def chapman(first: int, second: int, both: int, confidence: float = CONFIDENCE) 
         Estimate(value, base + unseen * exp(-z * spread), base + unseen * exp(z * spread)),
         sqrt(variance),
     )
+
+
+def quantile_ranks(quantile: float, of: int, confidence: float = CONFIDENCE) -> tuple[int | None, int | None]:
+    """Ranks (from 1) of the sorted values between which a quantile lies, whatever the distribution; None: no bound.
+
+    The number of values under the quantile is binomial: rank r is over it with probability P(Bin(of, q) < r).
+    """
+    tail = (1.0 - confidence) / 2.0
+    low = _first(of, lambda rank: float(bdtr(rank, of, quantile)) > tail) if of else 0
+    high = _first(of, lambda rank: float(bdtr(rank, of, quantile)) >= 1.0 - tail) + 1 if of else 1
+    return (low if low >= 1 else None), (high if high <= of else None)
+
+
+def _first(of: int, holds: Callable[[int], bool]) -> int:
+    """Smallest number from 0 to ``of`` from which on it holds."""
+    low, high = -1, of
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high

@@ -52,7 +52,9 @@ class LakeNewer(LakeFault):
     """Written by a newer version of this program."""
 
 
-class _File(BaseModel):
+class File(BaseModel):
+    """One file of the record: rows ``first`` to ``last`` of a journal, of one table and day."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
     path: str
     sha256: str
@@ -74,7 +76,7 @@ class _List(BaseModel):
     through_sequence: int = 0
     through_hash: str = FIRST_PREVIOUS
     clock_back: int = 0
-    files: dict[str, list[_File]] = {}  # table -> files
+    files: dict[str, list[File]] = {}  # table -> files
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Contents:
 
     files: Mapping[str, tuple[Path, ...]]
     lanes: tuple[tuple[str, str], ...]
+    of_lane: Mapping[tuple[str, str], tuple[File, ...]]
     troubles: tuple[Trouble, ...] = ()
     clock_back: int = 0  # rows written at an earlier time than the row before them
 
@@ -160,7 +163,8 @@ def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Cont
     if not lists:
         raise LakeFault(f"{lake}: no record here; give the lane's --root, or a --lake that was written by export")
     files: dict[str, list[Path]] = {table.name: [] for table in TABLES}
-    troubles, found, names, back, listed = [], [], [], 0, set[Path]()
+    troubles, found, names, back, listed = [], [], [], 0, set[str]()
+    of_lane: dict[tuple[str, str], tuple[File, ...]] = {}
     for path in lists:
         site, _, lane = path.stem.partition(".")
         known = _read_list(lake, site, lane)
@@ -168,24 +172,30 @@ def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Cont
             continue
         good, bad = _judged(lake, known)
         names.append(f"{site}/{lane}")
-        listed |= {lake / file.path for files_of in known.files.values() for file in files_of}
+        listed |= {file.path for files_of in known.files.values() for file in files_of}
         if lanes is not None and (site, lane) not in lanes:
             continue
-        for table, paths in good.items():
-            files[table] += paths
+        for file in good:
+            files[file.path.partition("/")[0]].append(lake / file.path)
+        of_lane[site, lane] = tuple(good)
         troubles += bad
         found.append((site, lane))
         back += known.clock_back
     for site, lane in lanes or ():
         if (site, lane) not in found:
             raise LakeFault(f"{lake}: no lane {site}/{lane} here; there are: {', '.join(names)}")
-    troubles += [
-        Trouble(str(path.relative_to(lake)), "on no lane's list: not written by an update that ended")
-        for table in TABLES
-        for path in sorted((lake / table.name).rglob("*.parquet*"))
-        if path not in listed
-    ]
-    return Contents({name: tuple(paths) for name, paths in files.items()}, tuple(found), tuple(troubles), back)
+    unlisted = "on no lane's list: not written by an update that ended"
+    troubles += [Trouble(name, unlisted) for name in _names(lake) if name not in listed]
+    return Contents({name: tuple(paths) for name, paths in files.items()}, tuple(found), of_lane, tuple(troubles), back)
+
+
+def _names(lake: Path) -> Iterator[str]:
+    """Every data file that lies in the lake, sorted in each folder."""
+    for table in TABLES:
+        for folder, folders, names in os.walk(lake / table.name):
+            folders.sort()
+            inside = os.path.relpath(folder, lake)
+            yield from (f"{inside}/{name}" for name in sorted(names) if ".parquet" in name)
 
 
 def arrow_schema(table: Table) -> Any:
@@ -273,7 +283,7 @@ def _commit(lake: Path, known: _List, chunk: _Chunk) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(lake: Path, folder: str, rows: Any) -> _File:
+def _write(lake: Path, folder: str, rows: Any) -> File:
     first, last = rows["sequence"][0].as_py(), rows["sequence"][-1].as_py()
     (lake / folder).mkdir(parents=True, exist_ok=True)
     name = f"{folder}/{first}-{last}.parquet"
@@ -282,7 +292,7 @@ def _write(lake: Path, folder: str, rows: Any) -> _File:
     pq.write_table(meta, beside, compression="zstd", version="2.6")
     beside.replace(path)
     content = path.read_bytes()
-    return _File(
+    return File(
         path=name,
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),
@@ -302,28 +312,30 @@ def _as_today(rows: Any, table: Table) -> Any:
     return pa.table(columns, schema=schema)
 
 
-def _judged(lake: Path, known: _List) -> tuple[dict[str, list[Path]], list[Trouble]]:
+def _judged(lake: Path, known: _List) -> tuple[list[File], list[Trouble]]:
     """Files that are what was written, and those that are not.
 
     A digest is not computed again while size, inode and change time are those at which it was last right.
     """
     seen_path = lake / "lanes" / f"{known.site}.{known.lane}.seen"
     seen = _seen(seen_path)
-    good: dict[str, list[Path]] = defaultdict(list)
-    bad, now = [], dict[str, list[int]]()
+    good, bad, now = [], [], dict[str, list[int]]()
     for table, files in known.files.items():
         for file in files:
-            cause = _cause(lake, file, seen, now) if table in BY_NAME else f"table {table} is not known here"
+            known_table = table in BY_NAME and file.path.startswith(f"{table}/")
+            cause = _cause(lake, file, seen, now) if known_table else f"table {table} is not known here"
             if cause:
                 bad.append(Trouble(file.path, cause))
             else:
-                good[table].append(lake / file.path)
+                good.append(file)
     if now != seen and os.access(seen_path.parent, os.W_OK):
-        _replace(seen_path, json_text.write({path: [str(n) for n in stamp] for path, stamp in now.items()}).encode())
+        replace_file(
+            seen_path, json_text.write({path: [str(n) for n in stamp] for path, stamp in now.items()}).encode()
+        )
     return good, bad
 
 
-def _cause(lake: Path, file: _File, seen: Mapping[str, list[int]], now: dict[str, list[int]]) -> str:
+def _cause(lake: Path, file: File, seen: Mapping[str, list[int]], now: dict[str, list[int]]) -> str:
     path = lake / file.path
     if ".." in Path(file.path).parts or path.is_symlink():
         return "its name leads out of the lake"
@@ -371,7 +383,7 @@ def _read_list(lake: Path, site: str, lane: str) -> _List | None:
 
 def _write_list(lake: Path, known: _List) -> None:
     known.version = VERSION
-    _replace(lake / "lanes" / f"{known.site}.{known.lane}.json", known.model_dump_json(by_alias=True).encode())
+    replace_file(lake / "lanes" / f"{known.site}.{known.lane}.json", known.model_dump_json(by_alias=True).encode())
 
 
 def _forget(lake: Path, known: _List) -> None:
@@ -415,7 +427,8 @@ def _locked(lake: Path, site: str, lane: str) -> Iterator[None]:
         yield
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Whole old content or whole new, also through a power cut."""
     beside = path.with_name(path.name + ".new")
     with beside.open("wb") as file:
         file.write(content)

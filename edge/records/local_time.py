@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-QUARTER_S = 900
+QUARTER_S = 900  # every zone of today is a whole number of quarters from UTC
+QUARTER_NS, HOUR_NS = QUARTER_S * 10**9, 3_600 * 10**9
+QUARTERS_A_DAY = 96
 
 
 class ZoneFault(ValueError):
@@ -45,6 +47,40 @@ def local_hour(quarter: int, place: ZoneInfo) -> LocalHour:
     moment = datetime.fromtimestamp(quarter * QUARTER_S, UTC).astimezone(place)
     there = moment.replace(minute=0, fold=0)
     return LocalHour(moment.strftime("%Y-%m-%d"), moment.hour, moment.strftime("%Z"), _twice(there))
+
+
+def offsets(place: ZoneInfo, first_ns: int, last_ns: int) -> list[tuple[int, int]]:
+    """How far the place's clock was ahead of UTC: (from when, ns UTC; by how much, ns), in order, at least one.
+
+    With these an engine that knows no zones makes local hours of a million rows.
+    """
+    first, last = first_ns // QUARTER_NS, last_ns // QUARTER_NS
+    found = [(first * QUARTER_NS, _ahead_ns(first, place))]
+    for day in range(first, last + QUARTERS_A_DAY, QUARTERS_A_DAY):
+        low, high = day, day + QUARTERS_A_DAY
+        if _ahead_ns(high, place) == found[-1][1]:
+            continue
+        while high - low > 1:  # one change a day at most
+            middle = (low + high) // 2
+            low, high = (middle, high) if _ahead_ns(middle, place) == found[-1][1] else (low, middle)
+        found.append((high * QUARTER_NS, _ahead_ns(high, place)))
+    return found
+
+
+def hours_lived(place: ZoneInfo, first_ns: int, last_ns: int) -> dict[int, int]:
+    """How many hours of each number lay in a time, its first and last one counted whole."""
+    lived: dict[int, int] = {}
+    known = offsets(place, first_ns, last_ns)
+    for (since, ahead), (until, _) in zip(known, [*known[1:], (last_ns + 1, 0)], strict=True):
+        first, last = (since + ahead) // HOUR_NS, (until - 1 + ahead) // HOUR_NS
+        for hour in range(first, last + 1):
+            lived[hour % 24] = lived.get(hour % 24, 0) + 1
+    return lived
+
+
+def _ahead_ns(quarter: int, place: ZoneInfo) -> int:
+    ahead = datetime.fromtimestamp(quarter * QUARTER_S, UTC).astimezone(place).utcoffset() or timedelta()
+    return round(ahead.total_seconds()) * 1_000_000_000
 
 
 def day_hours(day: date, place: ZoneInfo) -> list[LocalHour]:

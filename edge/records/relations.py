@@ -7,23 +7,34 @@ standing outcome. Everything that is counted is counted there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ibis
 from ibis import _
 
+from edge.records.kept import vehicles_kept
 from edge.records.lake import Contents, arrow_schema, contents
-from edge.records.schema import BY_NAME, TABLES, UNDATED
+from edge.records.schema import BY_NAME, UNDATED
 from fusion.verdict import MODALITIES
 
 KEY = ("site", "lane", "passage_id")
 PROMPTS = ("search", "open_now")
+JOINED = ("passages", "verdicts", "bundles", "audits", "outcomes", "covert_tests")
+SAME_RULE = ("site", "lane", "config_sha256")  # one threshold for all of these
 NS = 1_000_000_000
-QUARTER_NS = 900 * NS  # every zone of today is a whole number of quarters from UTC
+HOUR_NS = 3_600 * NS
 WIND_BANDS_M_S = (2.0, 4.0, 8.0)  # SCIENCE 2.4: calm, light, the limit without shelter
+ABOARD_BANDS_S = (1_800, 7_200)  # SCIENCE 3.1: CO2 tells of a box after half an hour, of most after two
+AT_ONCE_S = 15.0  # assumed: what a lorry that waited at the line takes to roll in
+LONGEST_STAY_S = 4 * 3_600.0  # assumed: longer in the bay, and the clock was set meanwhile
+THREADS = 2
+MEMORY = "1200MB"  # of the engine, which then uses the disk; Python and its libraries need some 300 MB beside
 LATEST_NS = (1 << 63) - 1
 
 Relation = Any  # ibis gives no types to a checker
@@ -46,41 +57,60 @@ class Record:
 
     def __init__(self, lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> None:
         self.contents: Contents = contents(lake, lanes)
-        self.backend = ibis.duckdb.connect(threads=2)
-        self._kept = 0
-        self.tables: dict[str, Relation] = {table.name: self._table(table.name) for table in TABLES}
+        self._scratch = TemporaryDirectory(prefix="lanepulse-")
+        self.backend = ibis.duckdb.connect(threads=THREADS, memory_limit=MEMORY, temp_directory=self._scratch.name)
+        self._lake = lake
+        self._tables: dict[str, Relation] = {}
+        self._vehicles: Relation | None = None
 
-    def _table(self, name: str) -> Relation:
-        paths = self.contents.files[name]
+    def table(self, name: str) -> Relation:
+        """All rows of a table; its files are opened when it is first asked for."""
+        if name not in self._tables:
+            self._tables[name] = self._read(name, self.contents.files[name])
+        return self._tables[name]
+
+    def vehicles(self, period: Period | None = None) -> Relation:
+        """`vehicles` of a period. They were joined once, when the record last changed."""
+        if self._vehicles is None:
+            paths = vehicles_kept(self._lake, Path(self._scratch.name), self.contents, self._joined)
+            self._vehicles = self.backend.read_parquet([str(path) for path in paths], hive_partitioning=False)
+        return inside(self._vehicles, period or Period())
+
+    def _joined(self, files: Mapping[str, Sequence[Path]], path: Path) -> None:
+        tables = {name: self._read(name, files.get(name, ())) for name in JOINED}
+        self.backend.to_parquet(vehicles(tables), path, compression="zstd")
+
+    def _read(self, name: str, paths: Sequence[Path]) -> Relation:
         schema = arrow_schema(BY_NAME[name])
         if not paths:
-            return self.backend.create_table(name, schema=ibis.schema(schema), temp=True)
+            return ibis.memtable(schema.empty_table())
         read = self.backend.read_parquet([str(path) for path in paths], union_by_name=True, hive_partitioning=False)
         lacking = {
             field.name: ibis.null(ibis.schema(schema)[field.name]) for field in schema if field.name not in read.columns
         }
         return (read.mutate(**lacking) if lacking else read).select(*schema.names)
 
-    def vehicles(self, period: Period | None = None) -> Relation:
-        """`vehicles`, kept in the engine so that every question does not join anew."""
-        self._kept += 1
-        return self.backend.create_table(f"vehicles_{self._kept}", obj=vehicles(self.tables, period), temp=True)
-
     def __enter__(self) -> Record:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.backend.disconnect()
+        self._scratch.cleanup()
 
 
-def vehicles(tables: dict[str, Relation], period: Period | None = None) -> Relation:
+def inside(relation: Relation, period: Period) -> Relation:
+    """Vehicles that came in a period; those of an unset clock are in none."""
+    began = relation.began_utc_ns
+    return relation.filter((began >= period.since_utc_ns) & (began < period.until_utc_ns) & (relation.day != UNDATED))
+
+
+def vehicles(tables: Mapping[str, Relation]) -> Relation:
     """One row a passage. NULL is unknown, never no.
 
     ``level`` is that of the last final revision, or `open_now` if any revision said so. ``searched``, ``found`` and
     what belongs to them are of the standing outcome. ``advice`` is the level, or `audit` where the draw alone made it a
     search. ``covert`` marks volunteers: leave them out of what is counted.
     """
-    period = period or Period()
     verdicts = tables["verdicts"]
     last = verdicts.group_by(KEY).agg(
         sequence=ibis.coalesce(_.sequence.max(where=_.final), _.sequence.max()),
@@ -97,6 +127,7 @@ def vehicles(tables: dict[str, Relation], period: Period | None = None) -> Relat
         "trained_on",
         "prior_log10_odds",
         "log10_odds",
+        "config_sha256",
         *(f"{modality}_{what}" for modality in MODALITIES for what in ("state", "cause", "log10_lr")),
         level=ibis.ifelse(last.opened, "open_now", verdicts.level),
     )
@@ -107,7 +138,11 @@ def vehicles(tables: dict[str, Relation], period: Period | None = None) -> Relat
         _last(tables["bundles"], ("began_utc_ns", "ended_utc_ns", "body_type", "cargo", "shelter", "wind_m_s"), "b_"),
         _first(tables["audits"], ("stratum", "probability", "drawn")),
         _standing(tables["outcomes"]),
-        tables["covert_tests"].group_by(KEY).agg(covert=_.count() > 0, covert_place=_.place.max(), load=_.load.max()),
+        tables["covert_tests"]
+        .group_by(KEY)
+        .agg(
+            covert=_.count() > 0, covert_place=_.place.max(), load=_.load.max(), aboard=_aboard_band(_.aboard_s.max())
+        ),
     ):
         joined = joined.left_join(other, list(KEY)).drop(*(f"{key}_right" for key in KEY))
     began = ibis.coalesce(_.began_utc_ns, _.b_began_utc_ns, _.issued_utc_ns)
@@ -124,8 +159,15 @@ def vehicles(tables: dict[str, Relation], period: Period | None = None) -> Relat
         prompted=ibis.coalesce(_.level.isin(PROMPTS), False),
     )
     shaped = shaped.mutate(advice=ibis.ifelse(_.drawn & (_.level == "search"), "audit", _.level))
-    inside = (shaped.began_utc_ns >= period.since_utc_ns) & (shaped.began_utc_ns < period.until_utc_ns)
-    return shaped.filter(inside & (shaped.day != UNDATED))
+    return _after_which(shaped.drop("b_began_utc_ns", "revisions"))
+
+
+def _after_which(relation: Relation) -> Relation:
+    """With ``gap_s``: how long the lane had been empty; NULL where that is not known, never under 0."""
+    before = ibis.window(group_by=("site", "lane"), order_by=("began_utc_ns", "passage_id"))
+    left = relation.ended_utc_ns.lag().over(before)
+    gap_s = (relation.began_utc_ns - left) / float(NS)
+    return relation.mutate(gap_s=ibis.ifelse(gap_s >= 0, gap_s, ibis.null("float64")))
 
 
 def counted(relation: Relation) -> Relation:
@@ -153,9 +195,11 @@ def totals(relation: Relation, by: Sequence[str] = ()) -> Relation:
         prompted_found=(evident & _truth(_.found)).sum(),
         drawn_searched=(_.drawn & _truth(_.searched)).sum(),
         drawn_found=(_.drawn & _truth(_.found)).sum(),
+        answered=_.response.notnull().sum(),
         overridden=(_.response == "overridden").fill_null(False).sum(),
         minutes=ibis.coalesce(_.minutes.sum(), 0.0),
         minutes_known=_.minutes.notnull().sum(),
+        found_timed=(_truth(_.found) & _.minutes.notnull()).sum(),
         checked=_.load_secured.notnull().sum(),
         unsecured=(~_.load_secured).fill_null(False).sum(),
     )
@@ -171,41 +215,49 @@ def incidents(relation: Relation, apart_s: int = 900) -> Relation:
 
 def states(relation: Relation, modality: str) -> Relation:
     """How often a modality spoke, and why not; figures in the causes are left out so that like comes to like."""
-    cause = ibis.coalesce(_[f"{modality}_cause"], "").re_replace(r"-?[0-9]+([.,][0-9]+)?", "#")
-    spoke = _[f"{modality}_state"] == "measured"
+    state, cause = _[f"{modality}_state"], _[f"{modality}_cause"]
+    each = relation.filter(state.notnull()).group_by(state=state, cause=cause).agg(vehicles=_.count())
+    plain = ibis.coalesce(_.cause, "").re_replace(r"-?[0-9]+([.,][0-9]+)?", "#")  # of few rows by now
     return (
-        relation.filter(_[f"{modality}_state"].notnull())
-        .mutate(state=_[f"{modality}_state"], cause=ibis.ifelse(spoke, "", cause))
+        each.mutate(cause=ibis.ifelse(_.state == "measured", "", plain))
         .group_by(["state", "cause"])
-        .agg(vehicles=_.count())
+        .agg(vehicles=_.vehicles.sum())
         .order_by([ibis.desc("vehicles"), "state", "cause"])
     )
 
 
-def without(relation: Relation, modality: str, threshold_log10_lr: float) -> Relation:
-    """What a modality added: contributions are additive, so leaving one out is a subtraction.
-
-    Counts vehicles where it spoke, prompts that evidence reached only with it (the sum is over the threshold, and
-    under it without), prompts that it prevented, and the finds among each.
-    """
-    total = _.log10_odds - _.prior_log10_odds
-    rest = total - _[f"{modality}_log10_lr"]
-    made = (total >= threshold_log10_lr) & (rest < threshold_log10_lr)
-    kept = (total < threshold_log10_lr) & (rest >= threshold_log10_lr)
-    return relation.filter(_.log10_odds.notnull()).agg(
-        spoke=(_[f"{modality}_state"] == "measured").sum(),
-        prompts=made.sum(),
-        prompts_searched=(made & _truth(_.searched)).sum(),
-        finds=(made & _truth(_.found)).sum(),
-        prevented=kept.sum(),
-        prevented_found=(kept & _truth(_.found)).sum(),
-    )
-
-
-def threshold(relation: Relation) -> Relation:
-    """Smallest sum of contributions at which evidence alone prompted a search: one number, NULL where none did."""
+def limits(relation: Relation) -> Relation:
+    """Of each lane and configuration the smallest sum of contributions at which evidence alone prompted a search."""
     by_evidence = relation.filter((_.level == "search") & ~_.drawn & ~_.reasons.contains("policy."))
-    return by_evidence.agg(threshold_log10_lr=(_.log10_odds - _.prior_log10_odds).min())
+    return by_evidence.group_by(SAME_RULE).agg(threshold=(_.log10_odds - _.prior_log10_odds).min())
+
+
+def added(relation: Relation, told: Sequence[Mapping[str, Any]]) -> Relation:
+    """What each modality added: contributions are additive, so leaving one out is a subtraction. One row.
+
+    Counts vehicles where it spoke, prompts by evidence that would not have come without it (the rest is under the
+    limit), prompts that it prevented, and the finds among each.
+
+    Args:
+        relation: vehicles.
+        told: `limits`, as rows.
+    """
+    same = [[relation[name] == group[name] for name in SAME_RULE] for group in told]
+    limit = ibis.cases(*((reduce(and_, all_), group["threshold"]) for all_, group in zip(same, told, strict=True)))
+    judged = relation.mutate(rule_limit=limit, lr_sum=_.log10_odds - _.prior_log10_odds).filter(_.rule_limit.notnull())
+    figures: dict[str, Any] = {}
+    for modality in MODALITIES:
+        rest = _.lr_sum - _[f"{modality}_log10_lr"]
+        made = (_.level == "search") & ~_.drawn & (_.lr_sum >= _.rule_limit) & (rest < _.rule_limit)
+        kept = _.level.isin(("no_search", "recheck")) & (_.lr_sum < _.rule_limit) & (rest >= _.rule_limit)
+        figures |= {
+            f"{modality}_spoke": (_[f"{modality}_state"] == "measured").sum(),
+            f"{modality}_prompts": made.sum(),
+            f"{modality}_searched": (made & _truth(_.searched)).sum(),
+            f"{modality}_finds": (made & _truth(_.found)).sum(),
+            f"{modality}_prevented": kept.sum(),
+        }
+    return judged.agg(vehicles=_.count(), **figures)
 
 
 def seen_by(relation: Relation, first: str, second: str, speaks_log10_lr: float) -> Relation:
@@ -252,33 +304,68 @@ def overrides(relation: Relation) -> Relation:
 
 
 def times(relation: Relation, by: Sequence[str] = ()) -> Relation:
-    """Seconds in the bay and to the verdict, minutes of a search: median and 95th percentile."""
-    sane = relation.filter((_.bay_s >= 0).fill_null(True))  # a clock that was set in mid-passage
+    """Seconds in the bay and to the verdict: how many, the median and the 95th percentile, and the ranks around them.
+
+    The ranks bound a quantile at 95 % whatever the distribution (order statistics, `quantile_levels`).
+    """
+    sane = relation.filter(_.bay_s.isnull() | ((_.bay_s >= 0) & (_.bay_s <= LONGEST_STAY_S)))
     grouped = sane.group_by(list(by)) if by else sane
     return grouped.agg(
-        timed=_.bay_s.notnull().sum(),
-        bay_p50_s=_.bay_s.quantile(0.5),
-        bay_p95_s=_.bay_s.quantile(0.95),
-        verdict_p50_s=_.verdict_s.quantile(0.5),
-        verdict_p95_s=_.verdict_s.quantile(0.95),
-        search_p50_min=_.minutes.quantile(0.5),
-        search_p95_min=_.minutes.quantile(0.95),
+        timed=_.bay_s.count(),
+        bay_s=_.bay_s.sum(),
+        came_at_once=(_.gap_s < AT_ONCE_S).sum(),
+        gaps=_.gap_s.count(),
+        began_first=_.began_utc_ns.min(),
+        began_last=_.began_utc_ns.max(),
     )
 
 
-def quarters(relation: Relation, by: Sequence[str] = ()) -> Relation:
-    """As `totals` for each quarter of an hour (UTC), from which local hours of any zone are made."""
-    return totals(relation.mutate(quarter=_.began_utc_ns // QUARTER_NS), [*by, "quarter"]).order_by([*by, "quarter"])
+def quantiles(relation: Relation, column: str, levels: Sequence[float]) -> Relation:
+    """One row, ``q0``, ``q1``…: values at ranks (no interpolation) among rows where the column is not NULL."""
+    return relation.agg(**{f"q{index}": relation[column].quantile(level) for index, level in enumerate(levels)})
 
 
-def left_out(tables: dict[str, Relation]) -> Relation:
+def local(relation: Relation, offsets: Sequence[tuple[int, int]]) -> Relation:
+    """With ``local_ns``, ``local_hour`` and ``local_day`` (counted from 1970) of a place's clock.
+
+    Args:
+        relation: vehicles.
+        offsets: `edge.records.local_time.offsets`: from when, ns UTC, and by how much, ns.
+    """
+    ahead = [(relation.began_utc_ns >= since, by) for since, by in reversed(offsets)]
+    local_ns = relation.began_utc_ns + ibis.cases(*ahead, else_=offsets[0][1])
+    return relation.mutate(
+        local_ns=local_ns, local_hour=(local_ns // HOUR_NS) % 24, local_day=local_ns // (24 * HOUR_NS)
+    )
+
+
+def daily(relation: Relation, by: Sequence[str]) -> Relation:
+    """`totals` of each local day, and how many were ``judged`` and how often each modality spoke."""
+    keys = [*by, "local_day"]
+    spoke = {f"{name}_spoke": (_[f"{name}_state"] == "measured").sum() for name in MODALITIES}
+    sensors = relation.group_by(keys).agg(judged=_.vibration_state.count(), **spoke)
+    return totals(relation, keys).inner_join(sensors, keys).order_by(keys)
+
+
+def doubts(relation: Relation) -> Relation:
+    """Vehicles that are counted, though something about them is not as it should be. One row."""
+    stay_s = relation.bay_s
+    return relation.agg(
+        stays=((stay_s < 0) | (stay_s > LONGEST_STAY_S)).sum(),
+        clocks=(~relation.clock_set).sum(),
+        open=(~relation.final).sum(),
+        unjudged=(relation.level == "no_verdict").sum(),
+    )
+
+
+def left_out(record: Record) -> tuple[Relation, Relation]:
     """Rows that are in no count: refused, or written while the clock was not set."""
-    refused = tables["refused_rows"].group_by(["row_kind", "cause"]).agg(rows=_.count())
-    undated = tables["verdicts"].filter(_.day == UNDATED).agg(rows=_.count())
+    refused = record.table("refused_rows").group_by(["row_kind", "cause"]).agg(rows=_.count())
+    undated = record.table("verdicts").filter(_.day == UNDATED).agg(rows=_.count())
     return refused.order_by(["row_kind", "cause"]), undated
 
 
-def _keys(tables: dict[str, Relation]) -> Relation:
+def _keys(tables: Mapping[str, Relation]) -> Relation:
     """Every passage once: also those of which only a verdict is there."""
     opened = tables["passages"].select(*KEY, "day", "began_utc_ns")
     judged = tables["verdicts"].select(*KEY, "day", began_utc_ns=ibis.null("int64"))
@@ -307,6 +394,16 @@ def _standing(outcomes: Relation) -> Relation:
 
 def _truth(column: Any) -> Any:
     return column.fill_null(False)
+
+
+def _aboard_band(aboard_s: Any) -> Any:
+    short, long = ABOARD_BANDS_S
+    return ibis.cases(
+        (aboard_s.isnull(), "unknown"),
+        (aboard_s < short, f"under {short // 60} min"),
+        (aboard_s < long, f"{short // 60} to {long // 60} min"),
+        else_=f"{long // 60} min and more",
+    )
 
 
 def _wind_band(wind_m_s: Any) -> Any:

@@ -56,9 +56,9 @@ def text(cell: Cell) -> str:
         return _rate(cell)
     if isinstance(cell, Estimate):
         if cell.value is None:
-            return "not known"
-        bounds = f" ({number(cell.low)} to {number(cell.high)})" if cell.low is not None else ""
-        return f"{number(cell.value)}{bounds}"
+            return f"at least {number(cell.low)}" if cell.low else "not known"
+        bounded = cell.low is not None or cell.high is not None
+        return number(cell.value) + (f" ({number(cell.low)} to {number(cell.high)})" if bounded else "")
     return cell if isinstance(cell, str) else number(cell)
 
 

@@ -63,15 +63,20 @@ def test_finds_by_advice_agree_with_the_truth(vehicles: Any, year: Any) -> None:
 
 
 def test_leaving_a_modality_out_is_a_subtraction(vehicles: Any, year: Any) -> None:
-    limit = one(relations.threshold(counted(vehicles)))["threshold_log10_lr"]
+    told = many(relations.limits(counted(vehicles)))
+    (limit,) = (group["threshold"] for group in told)
     assert 1.2 <= limit < 1.35
     covert = {passage_id for passage_id, _ in bodies(year.journal, "covert.entered")}
-    expected = 0
+    prompts, prevented = 0, 0
     for passage_id, verdict in bodies(year.journal, "verdict"):
         ratios = {part["modality"]: part["log10_lr"] for part in verdict["evidence"]}
         total = verdict["log10_odds"] - verdict["prior_log10_odds"]
-        expected += passage_id not in covert and total >= limit and total - ratios["co2"] < limit
-    assert one(relations.without(counted(vehicles), "co2", limit))["prompts"] == expected
+        rest = total - ratios["co2"]
+        prompts += passage_id not in covert and total >= limit and rest < limit
+        prevented += passage_id not in covert and total < limit and rest >= limit and verdict["level"] != "search"
+    added = many(relations.added(counted(vehicles), told))[0]
+    assert (added["co2_prompts"], added["co2_prevented"]) == (prompts, prevented)
+    assert prompts > 20
 
 
 def test_causes_are_grouped_without_their_figures(vehicles: Any) -> None:
@@ -81,9 +86,9 @@ def test_causes_are_grouped_without_their_figures(vehicles: Any) -> None:
 
 def test_a_period_takes_what_began_in_it(record: Record, vehicles: Any) -> None:
     february, march = 1_738_368_000 * relations.NS, 1_740_787_200 * relations.NS
-    part = one(totals(relations.vehicles(record.tables, Period(february, march))))
-    before = one(totals(relations.vehicles(record.tables, Period(0, february))))
-    after = one(totals(relations.vehicles(record.tables, Period(march))))
+    part = one(totals(record.vehicles(Period(february, march))))
+    before = one(totals(record.vehicles(Period(0, february))))
+    after = one(totals(record.vehicles(Period(march))))
     assert part["vehicles"] + before["vehicles"] + after["vehicles"] == one(totals(vehicles))["vehicles"]
     assert 1_500 < part["vehicles"] < 1_900
 
@@ -103,7 +108,7 @@ def test_a_correction_replaces_and_taking_back_forgets(tmp_path: Path) -> None:
             journal.append("outcome", passage_id, body)
     update(tmp_path / "lake", tmp_path / "j.db", "calais", "3")
     with Record(tmp_path / "lake") as record:
-        groups = many(totals(relations.vehicles(record.tables)))[0]
+        groups = many(totals(record.vehicles()))[0]
     assert (groups["vehicles"], groups["found"], groups["people"], groups["known"]) == (2, 1, 2, 1)
 
 
@@ -115,4 +120,4 @@ def test_finds_within_a_quarter_of_an_hour_at_a_site_are_one_incident(tmp_path: 
             journal.append("outcome", f"at-{minute:02d}", {"outcome": {"searched": True, "found": True}})
     update(tmp_path / "lake", tmp_path / "j.db", "calais", "3")
     with Record(tmp_path / "lake") as record:
-        assert one(relations.incidents(relations.vehicles(record.tables)))["incidents"] == 2
+        assert one(relations.incidents(record.vehicles()))["incidents"] == 2

@@ -1,0 +1,142 @@
+"""How long it took, how long others waited, and when: by the hour of the place's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ibis import _
+
+from edge.records import relations
+from edge.records.asked import Asked, Group, one, rows
+from edge.records.intervals import per_exposure, quantile_ranks, share
+from edge.records.local_time import QUARTER_NS, hours_lived, local_hour
+from edge.records.relations import AT_ONCE_S, HOUR_NS, LONGEST_STAY_S, NS, Relation
+from edge.records.sections import Chart, Section, rate_chart
+from fusion.evaluation.exact_share import UNKNOWN, Estimate
+
+DAY_NS = 86_400 * NS
+
+
+def times(asked: Asked) -> Section:
+    """How long vehicles were in the bay, and how long their verdicts took."""
+    table = []
+    for group in _lanes(asked):
+        lane = _stays(asked.counted).filter((_.site == group["site"]) & (_.lane == group["lane"]))
+        bay, verdict = (quantile_bounds(lane, column, (0.5, 0.95)) for column in ("bay_s", "verdict_s"))
+        table.append((f"{group['site']}/{group['lane']}", group["timed"], *bay, *verdict))
+    columns = ("lane", "vehicles timed", "bay median s", "bay p95 s", "verdict median s", "verdict p95 s")
+    notes = (
+        "From presence on. Passages during which the clock was set are left out: they ended before they began, or"
+        f" stayed over {LONGEST_STAY_S / 3600:.0f} h.",
+    )
+    labels = [str(row[0]) for row in table]
+    charts = (Chart("Time in the bay, median", tuple(labels), tuple(row[2] for row in table), "s"),)
+    return Section("times", "How long it took", columns, tuple(table), notes, charts)
+
+
+def queue(asked: Asked) -> Section:
+    """What can be seen from the lane of those who wait before it."""
+    table = []
+    for group in _lanes(asked):
+        lived_s = (group["began_last"] - group["began_first"]) / NS
+        busy = group["bay_s"] / lived_s if lived_s > 0 and group["bay_s"] is not None else None
+        at_once = share(group["came_at_once"] or 0, group["gaps"])
+        table.append((f"{group['site']}/{group['lane']}", group["gaps"], at_once, _round(busy)))
+    notes = (
+        f"At once: the vehicle came within {AT_ONCE_S:.0f} s after the one before it had left, so it had been waiting."
+        " How many stood behind it, and for how long, no sensor of the lane sees.",
+        "Busy: share of all time, nights too, in which a vehicle was in the bay.",
+    )
+    charts = (rate_chart("Came at once, of vehicles", [str(row[0]) for row in table], [row[2] for row in table]),)
+    columns = ("lane", "vehicles", "came at once", "busy")
+    return Section("queue", "Who waited", columns, tuple(table), notes, charts)
+
+
+def hours(asked: Asked) -> Section:
+    """By the hour of the place's clock. An hour that came twice in autumn is counted twice among the hours."""
+    groups = sorted(rows(relations.totals(asked.counted, ["local_hour"])), key=lambda group: group["local_hour"])
+    lived = hours_lived(asked.place, asked.first_ns, asked.last_ns) if groups else {}
+    table = [_hour(group, lived.get(group["local_hour"], 0)) for group in groups]
+    labels = [str(row[0]) for row in table]
+    charts = (
+        Chart("Vehicles an hour", tuple(labels), tuple(row[3] for row in table), "an hour"),
+        rate_chart("Prompted, of vehicles", labels, [row[4] for row in table]),
+    )
+    columns = ("hour", "hours lived", "vehicles", "vehicles an hour", "prompted", "finds")
+    notes = (
+        f"Hours of {asked.place.key}. An hour that came twice counts as two, one that was left out as none.",
+        "The interval of vehicles an hour is that of a Poisson count: days that differ make it wider than it says.",
+    )
+    return Section("hours", "By the hour", columns, tuple(table), notes, charts)
+
+
+def each_hour(asked: Asked) -> Section:
+    """Every hour by itself, in order: the repeated one stands there twice, marked."""
+    ahead = _.local_ns - _.began_utc_ns
+    named = asked.counted.mutate(ahead=ahead, there=_.local_ns // HOUR_NS)
+    table = []
+    for group in sorted(rows(relations.totals(named, ["there", "ahead"])), key=lambda g: (g["there"], -g["ahead"])):
+        there = local_hour((group["there"] * HOUR_NS - group["ahead"]) // QUARTER_NS, asked.place)
+        name = there.text + (" (comes twice)" if there.repeated else "")
+        table.append((name, group["vehicles"], group["prompted"], group["found"]))
+    columns = ("hour", "vehicles", "prompted", "finds")
+    return Section("each_hour", "Each hour", columns, tuple(table), (asked.place.key,))
+
+
+def referrals(asked: Asked) -> Section:
+    """How long cases wait, stage by stage: since the record's last row, not since today, so that it says the same."""
+    steps = asked.record.table("referrals")
+    now_ns = one(steps.agg(now=_.written_utc_ns.max()))["now"]
+    title, columns = "How long referrals wait", ("stage", "cases", "days in it, median", "oldest, days")
+    if now_ns is None:
+        return Section("referrals", title, notes=("No case was referred.",))
+    first = steps.group_by("case_id").agg(since_ns=_.at_utc_ns.argmax(_.sequence), stage=_.stage.argmax(_.sequence))
+    waiting = first.mutate(days=(now_ns - _.since_ns) / float(DAY_NS))
+    table = []
+    for group in rows(waiting.group_by("stage").agg(cases=_.count(), oldest=_.days.max()).order_by("stage")):
+        (median,) = quantile_bounds(waiting.filter(_.stage == group["stage"]), "days", (0.5,))
+        table.append((group["stage"], group["cases"], median, round(group["oldest"], 1)))
+    notes = ("All cases of these lanes, whenever they began; days up to the last row about any of them.",)
+    return Section("referrals", title, columns, tuple(table), notes)
+
+
+def quantile_bounds(relation: Relation, column: str, quantiles: Sequence[float]) -> tuple[Estimate, ...]:
+    """Quantiles of a column with their 95 % intervals, exact whatever its distribution."""
+    of = one(relation.agg(of=relation[column].count()))["of"]
+    if not of:
+        return (UNKNOWN,) * len(quantiles)
+    levels, places = [], []
+    for quantile in quantiles:
+        low, high = quantile_ranks(quantile, of)
+        places.append((low is not None, high is not None))
+        levels += [quantile, *(((rank or 1) - 1) / max(1, of - 1) for rank in (low, high))]
+    found = one(relations.quantiles(relation, column, levels))
+    values = [_round(found[f"q{index}"]) for index in range(len(levels))]
+    return tuple(
+        Estimate(values[3 * i], values[3 * i + 1] if low else None, values[3 * i + 2] if high else None)
+        for i, (low, high) in enumerate(places)
+    )
+
+
+def _stays(relation: Relation) -> Relation:
+    return relation.filter(_.bay_s.isnull() | ((_.bay_s >= 0) & (_.bay_s <= LONGEST_STAY_S)))
+
+
+def _lanes(asked: Asked) -> list[Group]:
+    return sorted(rows(relations.times(asked.counted, ["site", "lane"])), key=lambda g: (g["site"], g["lane"]))
+
+
+def _hour(group: Group, lived: int) -> tuple[Any, ...]:
+    return (
+        f"{group['local_hour']:02d}",
+        lived,
+        group["vehicles"],
+        per_exposure(group["vehicles"], lived),
+        share(group["prompted"], group["vehicles"]),
+        group["found"],
+    )
+
+
+def _round(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 3)

@@ -1,0 +1,130 @@
+"""Vehicles of a lane, joined once: a file beside the record that is made anew when anything that it came from changes.
+
+It is no record: whoever deletes ``lake/kept`` loses a minute. A file that is not what was written is made anew, and so
+is one that another version of the question made. Where the lake may not be written it is made for this time only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edge.records.lake import Contents, replace_file
+
+FOLDER = "kept"
+LONGEST_NOTE = 65_536  # bytes
+QUESTION = Path(__file__).with_name("relations.py")  # what a vehicle is
+Join = Callable[[Mapping[str, Sequence[Path]], Path], None]
+
+
+class _Kept(BaseModel):
+    """What is kept of a lane: ``of`` is what it was made from, ``stamp`` size, change time and inode when ``sha256``
+    was last found right, ``before`` the file that a reader may still have open."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    of: str
+    name: str
+    sha256: str
+    stamp: tuple[int, int, int]
+    before: str = ""
+
+
+def vehicles_kept(lake: Path, scratch: Path, found: Contents, join: Join) -> list[Path]:
+    """One file a lane, in the lanes' order; ``join`` makes those that are not there.
+
+    Raises:
+        OSError: neither the lake nor the scratch folder can be written.
+    """
+    question = hashlib.sha256(QUESTION.read_bytes()).hexdigest()
+    paths = []
+    for site, lane in found.lanes:
+        files = found.of_lane[site, lane]
+        of = hashlib.sha256("\n".join([question, *(f"{file.path} {file.sha256}" for file in files)]).encode())
+        sources: dict[str, list[Path]] = {}
+        for file in files:
+            sources.setdefault(file.path.partition("/")[0], []).append(lake / file.path)
+        paths.append(_kept(lake, scratch, f"{site}.{lane}", of.hexdigest(), partial(join, sources)))
+    return paths
+
+
+def _kept(lake: Path, scratch: Path, lane: str, of: str, make: Callable[[Path], None]) -> Path:
+    folder = lake / FOLDER
+    known = _note(folder / f"{lane}.json")
+    if known is not None and known.of == of and _right(folder, lane, known):
+        return folder / known.name
+    with _alone(folder, lane) as alone:
+        if not alone:
+            make(scratch / f"{lane}.parquet")
+            return scratch / f"{lane}.parquet"
+        path = folder / f"{lane}.{of[:16]}.parquet"
+        beside = path.with_name(f"{path.name}.new")
+        make(beside)
+        beside.replace(path)
+        before = known.name if known is not None and known.name != path.name else ""
+        _write_note(folder, lane, _Kept(of=of, name=path.name, sha256=_digest(path), stamp=_stamp(path), before=before))
+        for other in folder.glob(f"{lane}.*.parquet*"):
+            if other.name not in (path.name, before):
+                other.unlink(missing_ok=True)
+    return path
+
+
+def _right(folder: Path, lane: str, known: _Kept) -> bool:
+    """Whether the file is what was written. A digest is not computed again while its stamp is the same."""
+    path = folder / known.name
+    try:
+        if Path(known.name).name != known.name or path.is_symlink():
+            return False
+        if _stamp(path) == known.stamp:
+            return True
+        right = _digest(path) == known.sha256
+        if right and os.access(folder, os.W_OK):
+            _write_note(folder, lane, known.model_copy(update={"stamp": _stamp(path)}))
+    except OSError:
+        return False
+    return right
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_ctime_ns, status.st_ino
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _note(path: Path) -> _Kept | None:
+    try:
+        return _Kept.model_validate_json(path.read_bytes()[:LONGEST_NOTE])
+    except (OSError, ValidationError):
+        return None
+
+
+def _write_note(folder: Path, lane: str, known: _Kept) -> None:
+    replace_file(folder / f"{lane}.json", known.model_dump_json().encode())
+
+
+@contextmanager
+def _alone(folder: Path, lane: str) -> Iterator[bool]:
+    """Whether we may write here and nobody else does."""
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = (folder / f"{lane}.lock").open("ab")
+    except OSError:
+        yield False
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
