@@ -6,7 +6,8 @@
   that a channel claims -> the sensor that it is);
 - co2: ``scale`` {gain, offset_ppm}: true = gain x shown + offset, and ``line`` {delay_s, t90_s}: the air was sampled
   ``delay_s`` before it was read;
-- mmwave: ``channels`` {gain, offset_k} per row, ``flat`` {column_k} per column, ``bad`` [[row, column], …];
+- mmwave: ``channels`` {gain, offset_k} per channel and ``flat`` {column_k} across them, each with its ``axis``, what a
+  channel paints ("rows" or "columns"); ``bad`` [[row, column], …], -1 for a whole line;
 - xray: ``dark`` and ``air`` per detector element, share of full scale, and ``bad`` elements.
 """
 
@@ -144,19 +145,25 @@ def frame(frame_k: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[
     """
     image = np.array(frame_k, np.float64)
     if (channels := settings.get("channels")) is not None:
-        gain, offset = np.asarray(channels["gain"]), np.asarray(channels["offset_k"])
-        if len(gain) != image.shape[0]:
-            raise ValueError(f"calibration of {len(gain)} channels, a frame of {image.shape[0]}: calibrate again")
-        image = gain[:, None] * image + offset[:, None]
+        gain, offset = np.asarray(channels["gain"], np.float64), np.asarray(channels["offset_k"], np.float64)
+        turned = channels.get("axis") == "columns"
+        _fits("channels", len(gain), image.shape[1 if turned else 0])
+        image = gain * image + offset if turned else gain[:, None] * image + offset[:, None]
     if (flat := settings.get("flat")) is not None:
-        column = np.asarray(flat["column_k"])
-        if len(column) != image.shape[1]:
-            raise ValueError(f"calibration of {len(column)} columns, a frame of {image.shape[1]}: calibrate again")
-        image = image - column[None, :]
-    for row, col in settings.get("bad", ()):
-        if 0 <= row < image.shape[0]:
-            image[row, col if col >= 0 else slice(None)] = np.nan  # column -1: the whole channel
+        across = np.asarray(flat["column_k"], np.float64)
+        turned = flat.get("axis") == "columns"
+        _fits("pixels across", len(across), image.shape[0 if turned else 1])
+        image = image - (across[:, None] if turned else across[None, :])
+    rows, columns = image.shape
+    for row, column in settings.get("bad", ()):  # -1: the whole line
+        if row < rows and column < columns:
+            image[row if row >= 0 else slice(None), column if column >= 0 else slice(None)] = np.nan
     return image.astype(np.float32)
+
+
+def _fits(what: str, calibrated: int, found: int) -> None:
+    if calibrated != found:
+        raise ValueError(f"calibration of {calibrated} {what}, a frame of {found}: calibrate again")
 
 
 def lines(transmission: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[np.float32]:

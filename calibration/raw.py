@@ -49,7 +49,13 @@ class Raw:
 
 
 def pack(raw: Raw) -> bytes:
-    """The file's bytes; the same arrays and parameters give the same bytes."""
+    """The file's bytes; the same arrays and parameters give the same bytes.
+
+    Raises:
+        RecordFault: more than `unpack` would take.
+    """
+    if len(raw.arrays) >= MOST_ARRAYS or sum(array.nbytes + 256 for array in raw.arrays.values()) > LARGEST_BYTES:
+        raise RecordFault(f"raw data: more than {MOST_ARRAYS} arrays or {LARGEST_BYTES} bytes; measure for less long")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for name, array in sorted(raw.arrays.items()):

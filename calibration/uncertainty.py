@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 COVERAGE = 0.95
 
@@ -70,7 +70,7 @@ class Quantity:
     def coverage_factor(self) -> float:
         """k for 95 %."""
         freedom = self.degrees_of_freedom
-        return float(student.ppf(0.5 + COVERAGE / 2, freedom if isfinite(freedom) else 1e9))
+        return float(stdtrit(freedom if isfinite(freedom) else 1e9, 0.5 + COVERAGE / 2))
 
     @property
     def expanded(self) -> float:

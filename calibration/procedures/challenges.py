@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from calibration.apply import ppm_of, response_of
-from calibration.procedures import co2, vibration
+from calibration.apply import frame, ppm_of, response_of
+from calibration.procedures import co2, mmwave, vibration
 from calibration.procedures.procedure import BadSetup, Outcome, Procedure, Step, reference
 from calibration.procedures.signals import geophone
 from calibration.raw import Raw
@@ -19,6 +19,7 @@ from calibration.record import Check
 from calibration.uncertainty import Component, Kind, Quantity, of_series
 
 GAS_SHARE, GAS_PPM = 0.05, 30.0  # assumed: the larger of the two; maker's accuracy is about half of it
+LOAD_K, CHANNELS_K = 2.0, 0.5  # assumed: a person is 3 K and more through a dry curtain (DEVICES-imaging 1)
 GAIN_SHARE, F0_SHARE = 0.05, 0.05  # assumed: a geophone moves less in ten years
 
 
@@ -61,6 +62,28 @@ def releases(raw: Raw) -> Outcome:
     return Outcome(tuple(results), tuple(checks), plots=found.plots)
 
 
+def load(raw: Raw) -> Outcome:
+    """One load of known temperature: error of the corrected picture."""
+    given = reference(raw, "load")
+    known = raw.about.get("known", {})
+    shown = raw.floats("load/frames")
+    corrected = np.stack([frame(one, known) for one in shown])
+    film = mmwave.film_of(Raw({"load/frames": corrected}, raw.about), "load")
+    mean, scatter = of_series("scatter", film.level)
+    error = mean - given.value
+    budget = (scatter, Component("load", Kind.B, given.standard, None, given.certificate or given.name))
+    mend = "it has drifted, or another load: look at the absorber, then run two-point"
+    check = Check(name="error", value=error, low=-LOAD_K, high=LOAD_K, unit="K", mend=mend)
+    spread = float(np.nanstd(mmwave.mean_there(film.channels, 0)))
+    even = Check(name="channels agree", value=spread, high=CHANNELS_K, unit="K", mend="stripes: run two-point")
+    return Outcome((Quantity("error", "K", error, budget),), (*mmwave.fills_checks("load", film), check, even))
+
+
+def _load_steps(about: Mapping[str, Any]) -> tuple[Step, ...]:
+    say = "Absorber of known temperature, filling the whole view."
+    return (Step("load", say, float(about["seconds"]), float(about["settle_k"]), "load"),)
+
+
 def _gas_steps(about: Mapping[str, Any]) -> tuple[Step, ...]:
     say = "Present the known gas at the maker's flow; cap on."
     return (Step("gas", say, float(about["seconds"]), float(about["settle_ppm"]), "gas"),)
@@ -94,6 +117,18 @@ PROCEDURES = (
         roles=("current", "moving_mass", "digitizer"),
         valid_days=1,
         parameters={"seconds": 30.0},
+        test=True,
+    ),
+    Procedure(
+        "challenge",
+        "mmwave",
+        1,
+        "one known load against the record in force",
+        _load_steps,
+        load,
+        roles=("load",),
+        valid_days=1,
+        parameters=mmwave.LOADS,
         test=True,
     ),
 )

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from calibration.apply import ppm_of
 from calibration.procedures.procedure import BadSetup, Curve, Floats, Outcome, Plot, Procedure, Step, reference
@@ -226,6 +225,7 @@ def _fit_lag(raw: Raw, step: str) -> tuple[float, float, float, float, float]:
     size = last - first
     if abs(size) < LEAST_STEP_PPM:
         raise BadSetup(f"{step}: {first:.0f} to {last:.0f} ppm: no gas was switched, or not for long enough")
+    from scipy.optimize import least_squares  # 0.3 s to load: only where something is fitted
 
     def answer(p: Floats) -> Floats:
         delay, tau, before, after = p

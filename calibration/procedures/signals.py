@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from calibration.response import Response
 
@@ -86,6 +85,8 @@ def fit_release(counts: Floats, rate_hz: float, onset: int, before_s: float = 0.
     Raises:
         ValueError: the record ends before the swing does, or nothing fits.
     """
+    from scipy.optimize import least_squares  # 0.3 s to load: only where something is fitted
+
     first, last = onset - round(before_s * rate_hz), onset + round(after_s * rate_hz)
     if first < 0 or last > len(counts):
         raise ValueError("a swing lies at the edge of the record")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from calibration.apply import response_of, response_setting
 from calibration.procedures.procedure import BadSetup, Curve, Floats, Outcome, Plot, Procedure, Step, reference
@@ -434,7 +434,7 @@ def background(raw: Raw) -> Outcome:
     freedom = n - (2 if still else 3)
     sigma = float(np.sqrt(np.sum(left**2) / freedom))
     worst = float(np.max(np.abs(left)) / sigma) if sigma > 0 else 0.0
-    low, high = (float(sigma * np.sqrt(freedom / chi2.ppf(p, freedom))) for p in (0.975, 0.025))
+    low, high = (float(sigma * np.sqrt(freedom / (2 * gammaincinv(freedom / 2, p)))) for p in (0.975, 0.025))
     spread = Component("scatter of empties", Kind.A, sigma / np.sqrt(2 * freedom), freedom, f"{n} empties")
     names = ("a", "b", "c")
     checks = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,12 +19,13 @@ import numpy as np
 from calibration.procedures.procedure import BadSetup, Step
 from drivers.co2 import maintenance
 from drivers.driver import Surroundings
-from drivers.reading import GasSample, Modality, VibrationBlock
+from drivers.reading import GasSample, Modality, RadiometricFrame, VibrationBlock
 from edge.config import Device
 
 PATIENCE_S = 900.0  # assumed: a regulator, a long line and five times T90
 LEAST_SETTLED = 16  # readings in a window before it can be called settled
 LATE_S = 3.0  # seconds of data by which another sensor may be behind
+MOST_FRAMES_BYTES = 64 * 1024 * 1024  # of a step; three steps are below what raw data may hold
 Arrays = dict[str, Any]
 
 
@@ -140,6 +142,8 @@ async def capture(
                 return await _vibration(feed, step, about, show)
             if device.driver.MODALITY is Modality.CO2:
                 return await _gas(feed, step, show, now_ns)
+            if device.driver.MODALITY is Modality.MMWAVE:
+                return await _frames(feed, step, about, show)
     except TimeoutError as error:
         if str(error):
             raise
@@ -220,4 +224,45 @@ def _gas_done(t: list[float], ppm: list[float], step: Step, show: Show) -> bool:
         settled = drift <= max(step.settle, 0.005 * abs(float(there[:, 1].mean())))
         said += f", drift {drift:.1f} ppm"
     show(Live(said, min(1.0, (t[-1] - t[0]) / step.seconds), settled))
+    return settled
+
+
+async def _frames(feed: Feed, step: Step, about: Mapping[str, Any], show: Show) -> Captured:
+    """Pictures of the last ``seconds``, ``frames`` of them at the least, once their level has settled."""
+    frames: deque[RadiometricFrame] = deque()
+    began_ns, least = 0, int(about["frames"])
+    async with aclosing(feed.collect()) as items:
+        async for item in items:
+            frame = item.what
+            if not isinstance(frame, RadiometricFrame):
+                continue
+            if frame.status.startswith(("frozen", "stalled")):
+                raise BadSetup(f"{step.key}: {frame.status}: look at the imager first")
+            if least * frame.frame_k.nbytes > MOST_FRAMES_BYTES:
+                raise BadSetup(f"frames={least}: more than {MOST_FRAMES_BYTES >> 20} MB; give --set frames=16 or more")
+            frames.append(frame)
+            began_ns = began_ns or item.at_ns
+            spent_s = (item.at_ns - began_ns) / 1e9
+            if len(frames) > max(least, 16) and _window_s(frames) > step.seconds:
+                frames.popleft()
+            if _frames_done(frames, least, spent_s, step, show):
+                break
+    stack = np.stack([frame.frame_k for frame in frames])
+    return Captured({f"{step.key}/frames": stack})
+
+
+def _window_s(frames: deque[RadiometricFrame]) -> float:
+    return (frames[-1].stamp.arrival_monotonic_ns - frames[0].stamp.arrival_monotonic_ns) / 1e9
+
+
+def _frames_done(frames: deque[RadiometricFrame], least: int, spent_s: float, step: Step, show: Show) -> bool:
+    level = np.array([np.nanmedian(frame.frame_k) for frame in (frames[0], frames[len(frames) // 2], frames[-1])])
+    said = f"{level[-1]:.2f} K, {len(frames)} pictures"
+    enough = len(frames) >= least and spent_s >= step.seconds
+    share = min(1.0, len(frames) / least, spent_s / step.seconds if step.seconds > 0 else 1.0)
+    if step.settle is None:
+        show(Live(said, share, None))
+        return enough
+    settled = enough and bool(np.ptp(level) <= step.settle)
+    show(Live(f"{said}, drift {np.ptp(level):.2f} K", share, settled))
     return settled

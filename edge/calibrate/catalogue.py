@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from calibration.procedures import challenges, co2, vibration
+from calibration.procedures import challenges, co2, geometry, mmwave, vibration
 from calibration.procedures.procedure import Procedure
 
-ALL: tuple[Procedure, ...] = (*vibration.PROCEDURES, *co2.PROCEDURES, *challenges.PROCEDURES)
+ALL: tuple[Procedure, ...] = (
+    *vibration.PROCEDURES,
+    *co2.PROCEDURES,
+    *mmwave.PROCEDURES,
+    *geometry.PROCEDURES,
+    *challenges.PROCEDURES,
+)
 
 
 def for_modality(modality: str) -> dict[str, Procedure]:

@@ -118,8 +118,10 @@ class Session:
                 about[name] = settings[name].value
         if self._device.driver.MODALITY == "vibration":
             about |= self._of_vibration(settings)
-        if "dark" in settings:
-            about["dark"] = settings["dark"].value
+        if self._device.driver.MODALITY == "mmwave":
+            about["axis"] = getattr(self._device.config, "channels", "rows")
+        if self._device.driver.MODALITY in ("mmwave", "xray", "presence"):
+            about["known"] = {name: setting.value for name, setting in settings.items()}
         return about
 
     def _of_vibration(self, settings: Mapping[str, Any]) -> dict[str, Any]:

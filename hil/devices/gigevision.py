@@ -5,7 +5,9 @@ Counts are kelvin through ``--kelvin-per-count``, 0.01 by default: centikelvin, 
 
 What it sees: ``{"scene": {"background_k": 283, "contrast_k": 8, "netd_k": 0.45, "place": 0.5}}`` a warm shape behind a
 curtain, ``place`` from 0 to 1 along the vehicle, or null for nobody; ``{"frames": ["a.npy", …]}`` images in kelvin
-(rows, columns), shown in turn, for ever.
+(rows, columns), shown in turn, for ever. For a calibration: ``{"load_k": 293.0}`` a uniform load, in a scene with
+``{"target": [row, column]}`` something warm before it; ``{"detune": {"gain": 1.1, "offset_k": 2, "baseline_k": 0.4}}``
+(see `hil.world.receivers`).
 Faults stay until changed: ``lose_per_mille``, ``resend`` (false: cannot), ``reorder``, ``duplicate``, ``late`` (a
 packet after the trailer), ``leaders_only``, ``mtu`` (packets over it are lost), ``freeze``, ``stall``,
 ``dead_channel`` (a row), ``leader_size`` ([columns, rows] that leaders claim), ``extended`` (64-bit ids), ``mute`` (no
@@ -33,6 +35,8 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hil.world import receivers
 
 MONO8, MONO12_PACKED, MONO16 = 0x01080001, 0x010C0006, 0x01100007
 FORMATS = {MONO8: "Mono8", MONO12_PACKED: "Mono12Packed", MONO16: "Mono16"}
@@ -109,6 +113,10 @@ class Scene:
         self._channels = self._noise.normal(0.0, 0.2, (rows, 1))  # assumed: offsets left over after calibration
         self.images: list[NDArray[np.float32]] = []
         self._next = 0
+        self.load_k: float | None = None
+        self.target: tuple[float, float] | None = None
+        self.receivers: receivers.Receivers | None = None
+        self._began_s = time.monotonic()
 
     def show(self, orders: dict[str, Any]) -> None:
         """Take what an order says of the scene."""
@@ -127,18 +135,39 @@ class Scene:
                 raise ValueError(f"{path}: shape {image.shape}, the sensor has ({self.rows}, {self.columns})")
         self.images, self._next = images, 0
 
+    def calibrate(self, name: str, value: Any) -> None:
+        """A uniform load in view, a warm target before it, or receivers that are out of tune; None takes it away."""
+        if name == "load_k":
+            self.load_k, self.images = None if value is None else float(value), []
+        elif name == "target":
+            self.target = None if value is None else (float(value[0]), float(value[1]))
+        else:
+            self.receivers = None if value is None else receivers.detuned(self.rows, self.columns, value)
+
     def look(self) -> NDArray[np.float32]:
         """The next image, (rows, columns) float32, K."""
+        if self.receivers is not None:
+            truth, at_s = self._truth(), time.monotonic() - self._began_s
+            return np.asarray(self.receivers.shown(truth, at_s, self._noise), np.float32)
+        return np.asarray(self._truth(noise=1.0), np.float32)
+
+    def _truth(self, noise: float = 0.0) -> NDArray[np.float64]:
+        """What is before the imager, K, with ``noise`` times its own noise and offsets."""
         if self.images:
             self._next += 1
-            return self.images[(self._next - 1) % len(self.images)]
+            return np.asarray(self.images[(self._next - 1) % len(self.images)], np.float64)
+        own = noise * (self._channels + self._noise.normal(0.0, self.netd_k, (self.rows, self.columns)))
+        if self.load_k is not None:
+            if self.target is None:
+                return self.load_k + own
+            return receivers.with_target(self.rows, self.columns, self.load_k, self.target) + own
         row, column = np.mgrid[0 : self.rows, 0 : self.columns]
-        image = self.background_k + self._channels + self._noise.normal(0.0, self.netd_k, row.shape)
+        image = self.background_k + own
         if not math.isnan(self.place):
             across = (column - self.place * (self.columns - 1)) / (0.12 * self.columns)
             upright = (row - 0.55 * self.rows) / (0.35 * self.rows)
             image = image + self.contrast_k * np.exp(-(across**2) - upright**2)
-        return np.asarray(image, np.float32)
+        return np.asarray(image, np.float64)
 
 
 def pack(counts: NDArray[np.uint16], pixel_format: int) -> bytes:
@@ -454,6 +483,8 @@ def obey(imager: Imager, order: dict[str, Any]) -> None:
             imager.scene.show(value)
         elif name == "frames":
             imager.scene.load(value)
+        elif name in ("load_k", "target", "detune"):
+            imager.scene.calibrate(name, value)
         elif name == "reboot_s":
             imager.boot()
             imager.down_until_s = time.monotonic() + float(value)

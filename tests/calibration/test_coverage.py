@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
-from calibration.procedures import co2, vibration
+from calibration.procedures import co2, geometry, mmwave, vibration
 from calibration.raw import Raw
-from calibration.uncertainty import Quantity
+from calibration.uncertainty import Component, Kind, Quantity
 from hil.world import geophones as world
 from hil.world.geophones import Element
+from hil.world.receivers import Receivers, detuned, with_target
 
 DETUNINGS = int(os.environ.get("DETUNINGS", "12"))
 NOMINAL, P = 0.95, 0.001
@@ -122,7 +124,86 @@ def lag(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
     return [(found.result("T90"), tau * np.log(10)), (found.result("delay"), delay)]
 
 
-PROCEDURES = [two_point, zero, span, lag, step, huddle, noise, background]
+SIZE = (16, 20)
+
+
+def pictures(imager: Receivers, scene_k: Any, n: int, random: Random) -> Any:
+    whole = np.broadcast_to(np.asarray(scene_k, float), SIZE)
+    return np.stack([imager.shown(whole, 0.0, random) for _ in range(n)])
+
+
+def imager_of(random: Random) -> Receivers:
+    rows, columns = SIZE
+    gain, offset = random.normal(random.uniform(0.85, 1.2), 0.02, rows), random.normal(random.uniform(-9, 9), 1, rows)
+    order = {"gain": gain, "offset_k": offset, "baseline_k": float(random.uniform(0.1, 0.5))}
+    return detuned(rows, columns, order | {"netd_k": float(random.uniform(0.2, 0.7))})
+
+
+def load(name: str, value: float, expanded: float) -> dict[str, Any]:
+    return {"name": name, "value": value, "unit": "K", "expanded_uncertainty": expanded}
+
+
+def mmwave_two_point(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    imager = imager_of(random)
+    given = {"ambient": load("ambient", 290.0, 0.4), "hot": load("hot", 335.0, 0.8)}
+    cold, hot = drawn(random, given["ambient"]), drawn(random, given["hot"])
+    drift = random.normal(0, 0.3)  # between the hot load and the ambient one again
+    scenes = {"ambient": cold, "hot": hot, "again": cold + drift}
+    raw = Raw({f"{name}/frames": pictures(imager, k, 64, random) for name, k in scenes.items()}, {"references": given})
+    found = mmwave.two_point(raw)
+    setting, n = found.settings["channels"], int(random.integers(SIZE[0]))
+    budget = (Component("all", Kind.B, setting["gain_expanded"][n] / 1.96),)
+    one = Quantity("gain of one channel", "1", setting["gain"][n], budget)
+    gain = 1 / float(np.mean(1 / imager.gain))
+    correction = cold - float(np.mean((cold - imager.offset_k) / imager.gain + imager.baseline_k.mean()))
+    return [(found.result("gain"), gain), (one, float(imager.gain[n])),
+            (found.result("correction at ambient"), correction)]  # fmt: skip
+
+
+def flat(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    imager = replace(imager_of(random), gain=np.ones(SIZE[0]))
+    slope = np.linspace(-1, 1, SIZE[1])
+    slope = slope / np.sqrt(np.mean(slope**2)) * random.normal() * mmwave.UNIFORM_K
+    found = mmwave.flat(Raw({"flat/frames": pictures(imager, 300.0 + slope, 64, random)}))
+    return [(found.result("baseline rms"), float(np.sqrt(np.mean(imager.baseline_k**2))))]
+
+
+def netd(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    imager = imager_of(random)
+    found = mmwave.netd(Raw({"steady/frames": pictures(imager, 300.0, 64, random)}))
+    return [(found.result("NETD"), imager.netd_k * float(1 + random.normal() * 0.01))]
+
+
+def bad_pixels(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    places = [(int(n) // SIZE[1], int(n) % SIZE[1]) for n in random.choice(SIZE[0] * SIZE[1], 9, replace=False)]
+    count = int(random.integers(0, 9))
+    kinds = [("stuck", "noisy", "deaf")[n % 3] for n in range(count)]
+    planted = {kind: tuple(place for place, k in zip(places, kinds, strict=False) if k == kind) for kind in kinds}
+    imager = replace(imager_of(random), **planted)
+    frames = {f"{name}/frames": pictures(imager, k, 100, random) for name, k in (("ambient", 290), ("hot", 330))}
+    found = mmwave.bad_pixels(Raw(frames))
+    assert found.settings["bad"] == sorted(map(list, places[:count]))
+    return [(found.result("bad pixels beside them"), float(count))]
+
+
+def metres(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    imager, (rows, columns) = imager_of(random), SIZE
+    imager = replace(imager, gain=np.ones(rows))
+    a, b = float(random.uniform(0.1, 0.3)), -float(random.uniform(0.1, 0.3))
+    spots = [(3, 3), (3, 16), (12, 3), (12, 16), (8, 9), (5, 12)]
+    places = [[a * column + 0.4, b * row + 5.0] for row, column in spots]
+    arrays = {"empty/frames": pictures(imager, 288.0, 32, random)}
+    for n, (row, column) in enumerate(spots, 1):
+        held = (row + random.normal() * geometry.MARKS_M / b, column + random.normal() * geometry.MARKS_M / a)
+        arrays[f"place-{n}/frames"] = pictures(imager, with_target(rows, columns, 288.0, held, 1.5), 32, random)
+    found = geometry.geometry(Raw(arrays, {"places": places}))
+    return [(found.result("metres of a column"), a), (found.result("metres of a row"), b)]
+
+
+PROCEDURES = [
+    two_point, zero, span, lag, step, huddle, noise, background,
+    mmwave_two_point, flat, netd, bad_pixels, metres,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("procedure", PROCEDURES, ids=lambda one: one.__name__)
@@ -135,7 +216,7 @@ def test_the_stated_interval_holds_the_truth_as_often_as_it_says(
         pairs = [pairs[index] for pairs in drawn_pairs]
         covered = sum(found.covers(truth) for found, truth in pairs)
         chance = float(binom.cdf(covered, len(pairs), NOMINAL))
-        width = float(np.median([found.expanded / abs(truth) for found, truth in pairs]))
+        width = float(np.median([found.expanded / (abs(truth) or 1.0) for found, truth in pairs]))
         said = f"{quantity.name}: {covered} of {len(pairs)} held, half width {width:.2%} (median), p = {chance:.3f}"
         record_property(quantity.name, said)
         print(said)

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,55 +80,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-class Talk:
-    """The command line as a person uses it: prompts are answered when the emulator has been told what to do."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def prompt(self, word: str, until: bytes = b"Enter when ready") -> None:
-        assert self._process.stderr is not None
-        said = b""
-        async with asyncio.timeout(30):
-            while until not in said:
-                piece = await self._process.stderr.read(4096)
-                assert piece, said.decode()
-                said += piece
-        assert word in said.decode(), said.decode()
-
-    async def enter(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"\n")
-        await self._process.stdin.drain()
-
-    async def end(self) -> tuple[int, str]:
-        async with asyncio.timeout(60):
-            out, err = await self._process.communicate()
-        code = self._process.returncode
-        assert code is not None
-        return code, out.decode() + err.decode()
-
-
-async def talk(root: Path, *words: str) -> Talk:
-    pipe = asyncio.subprocess.PIPE
-    command = [sys.executable, "-m", "edge.cli.main", *words, "--root", str(root)]
-    return Talk(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe))
-
-
-def lanepulse(root: Path, *words: str) -> tuple[int, dict[str, Any]]:
-    command = [sys.executable, "-m", "edge.cli.main", *words, "--root", str(root), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {"stderr": done.stderr}
-
-
-@contextmanager
-def rows(root: Path) -> Iterator[list[dict[str, Any]]]:
-    with sqlite3.connect(root / "state" / "journal.db") as db:
-        found = db.execute("SELECT body FROM rows WHERE kind = 'calibration' ORDER BY sequence").fetchall()
-    yield [json.loads(body) for (body,) in found]
-
-
-def test_two_point_is_guided_recorded_journalled_and_in_force(root: Path) -> None:
+def test_two_point_is_guided_recorded_journalled_and_in_force(root: Path, talk: Any, lanepulse: Any, rows: Any) -> None:
     certificates = str(root / "certificates.toml")
 
     async def go() -> None:
@@ -174,7 +120,7 @@ def test_two_point_is_guided_recorded_journalled_and_in_force(root: Path) -> Non
     assert lanepulse(root, "journal", "verify")[0] == 0
 
 
-def test_a_bad_set_up_writes_no_record_and_leaves_the_old_one_active(root: Path) -> None:
+def test_a_bad_set_up_writes_no_record_and_leaves_the_old_one_active(root: Path, lanepulse: Any, rows: Any) -> None:
     certificates = str(root / "certificates.toml")
 
     async def go() -> None:
@@ -202,7 +148,7 @@ def test_a_bad_set_up_writes_no_record_and_leaves_the_old_one_active(root: Path)
     assert "reference zero: not given" in answer["cause"]
 
 
-def test_an_interrupted_calibration_goes_on_where_it_stopped(root: Path) -> None:
+def test_an_interrupted_calibration_goes_on_where_it_stopped(root: Path, talk: Any, lanepulse: Any) -> None:
     certificates = str(root / "certificates.toml")
     words = ("calibrate", "probe", "two-point", "--references", certificates, *SHORT)
 
@@ -227,7 +173,7 @@ def test_an_interrupted_calibration_goes_on_where_it_stopped(root: Path) -> None
     assert not list((root / "state" / "calibrations" / "unfinished").glob("*"))
 
 
-def test_step_and_tap_of_a_detuned_digitizer_are_put_right(root: Path) -> None:
+def test_step_and_tap_of_a_detuned_digitizer_are_put_right(root: Path, talk: Any, lanepulse: Any) -> None:
     certificates = str(root / "certificates.toml")
 
     async def go() -> None:
@@ -284,7 +230,7 @@ def a_zero(offset_ppm: float, day: int) -> dict[str, Any]:
     }
 
 
-def test_compare_drift_and_rollback_speak_of_the_chain(root: Path) -> None:
+def test_compare_drift_and_rollback_speak_of_the_chain(root: Path, lanepulse: Any, rows: Any) -> None:
     store, key = Store(root / "state" / "calibrations"), keys.load_signing(root / "keys" / "signing.key")
     for day, offset_ppm in enumerate((0.0, -0.4, 0.3, 0.2), 1):
         store.append(a_zero(offset_ppm, day), None, key)
@@ -302,7 +248,7 @@ def test_compare_drift_and_rollback_speak_of_the_chain(root: Path) -> None:
         assert found[-1]["event"] == "activation"
 
 
-def test_journal_verify_finds_a_record_that_was_changed_and_a_chain_that_was_cut(root: Path) -> None:
+def test_journal_verify_finds_a_record_that_was_changed_and_a_chain_that_was_cut(root: Path, lanepulse: Any) -> None:
     certificates = str(root / "certificates.toml")
 
     async def go() -> None:
