@@ -50,6 +50,9 @@ coverage: .venv/.test ## do the stated 95 % intervals of calibrations hold the t
 unplug: .venv/.test ## every device unplugged and plugged again fifty times
 	UNPLUGS=50 $(BIN)/pytest --timeout 1800 tests/hil/test_unplug.py
 
+outcomes: .venv/.test ## forty outcomes entered by clicks in a real browser, at most two touches each
+	OUTCOMES=40 $(BIN)/pytest --timeout 600 tests/edge/booth/test_outcome.py
+
 pins: ## resolve requirements/ anew after a change in pyproject.toml (needs uv)
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/test.txt
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml -o requirements/runtime.txt

@@ -3,7 +3,7 @@ import { element } from "./dom.js";
 import { group } from "./panel.js";
 import { t } from "./words.js";
 
-const PLACES = ["front", "middle", "rear", "roof", "beneath", "cab"];
+export const PLACES = ["front", "middle", "rear", "roof", "beneath", "cab"];
 const SEAL_STATES = ["intact", "broken", "missing", "changed"];
 const MOST_SEALS = 12;
 
@@ -12,7 +12,7 @@ export function detailsPanel(page, target, send) {
   const fields = {
     technique: before.searched ? choice("technique", page.settings.techniques, before.technique) : null,
     people: before.found ? input("number", before.people, { min: 1, max: 200, inputmode: "numeric" }) : null,
-    where: before.found ? input("text", before.where, { maxlength: 120, list: "places" }) : null,
+    where: before.found ? input("text", inWords(before.where), { maxlength: 120, list: "places" }) : null,
     minutes: before.searched ? input("number", before.minutes, { min: 0, max: 1440, step: "any", inputmode: "decimal" }) : null,
     by: choice("by", page.settings.by, before.by),
   };
@@ -47,12 +47,22 @@ function collected(before, fields, checks, seals) {
     technique: fields.technique?.value ?? null,
     found: before.found,
     people: fields.people ? Math.round(number(fields.people) ?? 0) || null : null,
-    where: fields.where?.value.trim() || null,
+    where: inCodes(fields.where?.value.trim() ?? "") || null,
     minutes: number(fields.minutes),
     by: fields.by.value,
     secured: Object.fromEntries(checks.map(([name, select]) => [name, select.value]).filter(([, state]) => state)),
     seals: kept.filter((seal) => seal.number),
   };
+}
+
+// The record keeps codes of the places that everybody knows, whatever language they were entered in.
+function inWords(where) {
+  return (where ?? "").split(", ").map((part) => (PLACES.includes(part) ? t(`place.${part}`) : part)).join(", ");
+}
+
+function inCodes(text) {
+  const codes = new Map(PLACES.map((name) => [t(`place.${name}`).toLowerCase(), name]));
+  return text.split(",").map((part) => codes.get(part.trim().toLowerCase()) ?? part.trim()).filter(Boolean).join(", ");
 }
 
 function sealRow(seal) {

@@ -68,7 +68,7 @@ export class Link {
     const since = this.heard ? this.elapsed(this.heard.at, this.heard.wall) : Infinity;
     const silence = this.heard ? since + this.heard.before : Infinity;
     if (hidden || (this.waking && this.elapsed(this.openedAt, this.openedWall) < SILENCE_MS)) this.silent("hidden", "");
-    else if (since > SILENCE_MS) this.silent(this.heard || this.source.readyState !== 0 ? "booth" : "starting", "");
+    else if (since > SILENCE_MS) this.silent(this.last || this.source.readyState !== 0 ? "booth" : "starting", "");
     else if (silence > SILENCE_MS) this.silent(this.heard.before === Infinity ? "starting" : "lane", this.heard.cause ?? "");
     else this.state(this.last);
     const waiting = this.elapsed(this.openedAt, this.openedWall);

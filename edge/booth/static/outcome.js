@@ -1,8 +1,10 @@
 // What a search found: one touch, or two. Correcting and undoing are new records; nothing is ever replaced.
 import { $, element, fill } from "./dom.js";
-import { detailsPanel } from "./details.js";
+import { detailsPanel, PLACES } from "./details.js";
+import { group } from "./panel.js";
 import { t, time } from "./words.js";
 
+const TECHNIQUE = "lanepulse.technique";
 const SETTLE_MS = 700; // assumed: a finger that was on its way to another lorry's button
 
 export class Outcomes {
@@ -32,15 +34,20 @@ export class Outcomes {
     const target = this.choose(state);
     $("outcome").hidden = !target;
     if (!target) return;
-    if (this.target?.passage_id !== target.passage_id) this.since = performance.now();
+    if (this.target?.passage_id !== target.passage_id) {
+      this.since = performance.now();
+      setTimeout(() => this.page.render(), SETTLE_MS + 20);
+    }
     this.target = target;
+    $("outcome").dataset.passage = target.passage_id;
     const here = target.passage_id === state.now?.passage_id;
     const when = target.prompt ? time(new Date(target.prompt.issued_utc), { named: false }) : "";
     $("target").textContent = t(here ? "outcome.here" : "outcome.past", { time: when });
     $("note").textContent = this.notes.get(target.passage_id) ?? "";
     const waiting = this.page.queue.of(target.passage_id);
-    const key = [target.passage_id, target.outcome?.sequence, waiting?.press.key, waiting?.refused, waiting?.wait, target.prompt?.level];
+    const key = [target.passage_id, target.outcome?.sequence, waiting?.press.key, waiting?.refused, waiting?.wait, target.prompt?.level, this.technique(), this.early()];
     fill($("presses"), key, () => this.presses(target, waiting));
+    for (const one of $("presses").querySelectorAll("button")) one.disabled = this.early();
   }
 
   presses(target, waiting) {
@@ -52,12 +59,15 @@ export class Outcomes {
     if (target.outcome?.outcome) {
       const undo = button("u", t("outcome.undo"), () => this.undo(target), "undo");
       const details = button("d", t("outcome.details"), () => detailsPanel(this.page, target, (outcome) => this.correct(target, outcome)), "details");
-      return [element("p", { text: this.recorded(target.outcome) }), undo, details];
+      const why = button("w", t("outcome.why"), () => this.explain(target), "why");
+      return [element("p", { text: this.recorded(target.outcome) }), ...(unexplained(target) ? [why] : []), undo, details];
     }
+    const how = element("button", { type: "button", "data-hotkey": "h", "data-press": "how", text: t("outcome.how", { how: `@technique.${this.technique()}` }), onclick: () => this.chooseTechnique() });
     return [
       button("1", t("outcome.not_searched"), () => this.notSearched(target), "not_searched"),
       button("2", t("outcome.nobody"), () => this.nobody(target), "nobody"),
       button("3", t("outcome.found"), () => this.found(target), "found"),
+      how,
     ];
   }
 
@@ -82,11 +92,39 @@ export class Outcomes {
     if (this.early()) return;
     const counts = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30].map((count) => [count, String(count)]);
     const panel = this.page.panel;
+    const places = PLACES.map((name) => element("button", { type: "button", text: t(`place.${name}`), "data-place": name, "aria-pressed": "false", onclick: ({ currentTarget: one }) => one.setAttribute("aria-pressed", String(one.getAttribute("aria-pressed") !== "true")) }));
     const take = (people) => {
       panel.close();
-      this.send(target, { searched: true, technique: this.technique(), found: true, people, response: this.response(target, true) });
+      const where = places.filter((one) => one.getAttribute("aria-pressed") === "true").map((one) => one.dataset.place);
+      this.send(target, { searched: true, technique: this.technique(), found: true, people, where: where.join(", ") || null, response: this.response(target, true) });
     };
-    panel.show(t("outcome.how_many"), panel.choices(counts, take, "digits"));
+    panel.show(t("outcome.how_many"), panel.choices(counts, take, "digits"), group(t("details.where"), element("div", { className: "choices" }, ...places)));
+    panel.focus("[data-value]");
+  }
+
+  // Entered at the push-button box, or before the level changed: the one reason is still to be given.
+  explain(target) {
+    const panel = this.page.panel;
+    const take = (reason) => {
+      panel.close();
+      this.send(target, { ...target.outcome.outcome, response: "overridden", reason }, target.outcome.sequence);
+    };
+    panel.show(t("outcome.why"), panel.choices(this.page.settings.reasons.map((name) => [name, t(`override.${name}`)]), take));
+  }
+
+  chooseTechnique() {
+    const panel = this.page.panel;
+    const take = (name) => {
+      panel.close();
+      try {
+        localStorage.setItem(TECHNIQUE, name);
+      } catch {
+        // it holds as long as the page
+      }
+      this.chosen = name;
+      this.page.render();
+    };
+    panel.show(t("details.technique"), panel.choices(this.page.settings.techniques.map((name) => [name, t(`technique.${name}`)]), take));
   }
 
   press(target, outcome, against) {
@@ -109,8 +147,15 @@ export class Outcomes {
     return level === "no_search" && !searched ? "agreed" : null;
   }
 
+  // What the last search at this page was made by; the button says it, and one more touch changes it.
   technique() {
-    return "physical";
+    let kept = this.chosen;
+    try {
+      kept ??= localStorage.getItem(TECHNIQUE);
+    } catch {
+      // a browser that keeps nothing
+    }
+    return this.page.settings.techniques.includes(kept) ? kept : "physical";
   }
 
   // The lorry under the finger changed a moment ago: the press was meant for another one.
@@ -160,6 +205,12 @@ export class Outcomes {
     const how = `@technique.${outcome.technique ?? "other"}`;
     return outcome.found ? t("told.found", { how, people: outcome.people ?? "?" }) : t("told.nobody", { how });
   }
+}
+
+function unexplained(target) {
+  const { searched, response } = target.outcome.outcome;
+  const { level } = target.prompt ?? {};
+  return response === null && (searched ? level === "no_search" : ["search", "open_now"].includes(level));
 }
 
 function button(hotkey, text, press, name) {

@@ -19,6 +19,10 @@ export class Panel {
     if (!this.dialog.open) this.dialog.showModal();
   }
 
+  focus(selector) {
+    this.dialog.querySelector(selector)?.focus();
+  }
+
   close() {
     this.dialog.close();
   }

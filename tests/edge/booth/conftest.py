@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
@@ -23,6 +28,7 @@ from edge.places import Places
 
 STAGE = Path(__file__).with_name("staged_lane.py")
 PATIENCE_MS = 15_000
+BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 12\r\nconnection: close\r\n\r\n<h1>502</h1>"
 _ids = itertools.count(1)
 
 
@@ -58,6 +64,11 @@ class Stage:
     def outcomes(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.order(do="rows", kind="outcome")
         return rows
+
+    def wait_for_outcomes(self, passage_id: str, count: int) -> None:
+        until = time.monotonic() + PATIENCE_MS / 1000
+        while sum(row["passage_id"] == passage_id for row in self.outcomes()) < count:
+            assert time.monotonic() < until, f"no {count} outcomes of {passage_id}"
 
     def start(self) -> None:
         self.process = start_stage(self.root)
@@ -172,6 +183,68 @@ def serving(root: Path) -> Iterator[Booth]:
         process.communicate()
 
 
+class Wire:
+    """A TCP proxy in threads of its own; ``mode`` is "pass", "502", "swallow" (kept and sent later) or "cut"."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self._to = (str(parts.hostname), int(parts.port or 0))
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.mode = "pass"
+        self._open: set[socket.socket] = set()
+        self._closing = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def switch(self, mode: str) -> None:
+        """From now on; those that are connected are hung up on, unless they are only to wait."""
+        self.mode = mode
+        if mode in ("502", "cut"):
+            for one in list(self._open):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._closing = True
+        self._listening.close()
+        self.switch("cut")
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while not self._closing:
+                asked = self._listening.accept()[0]
+                threading.Thread(target=self._serve, args=(asked,), daemon=True).start()
+
+    def _serve(self, asked: socket.socket) -> None:
+        with asked, contextlib.suppress(OSError):
+            if self.mode == "cut":
+                return
+            if self.mode == "502":
+                asked.recv(65536)
+                asked.sendall(BAD_GATEWAY)
+                return
+            with socket.create_connection(self._to) as asking:
+                self._open |= {asked, asking}
+                try:
+                    self._forward(asked, asking)
+                finally:
+                    self._open -= {asked, asking}
+
+    def _forward(self, asked: socket.socket, asking: socket.socket) -> None:
+        other = {asked: asking, asking: asked}
+        kept: list[tuple[socket.socket, bytes]] = []
+        while not self._closing:
+            for source in select.select(list(other), [], [], 0.05)[0]:
+                piece = source.recv(65536)
+                if not piece:
+                    return
+                kept.append((other[source], piece))
+            if self.mode != "swallow":
+                for to, piece in kept:
+                    to.sendall(piece)
+                kept.clear()
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     running = Stage(lane_folder(tmp_path_factory.mktemp("lane")))
@@ -233,3 +306,10 @@ def new_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
 @pytest.fixture
 def page(new_page: Callable[..., Page]) -> Page:
     return new_page()
+
+
+@pytest.fixture
+def wire(address: str) -> Iterator[Wire]:
+    between = Wire(address)
+    yield between
+    between.close()

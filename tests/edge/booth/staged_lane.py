@@ -62,7 +62,8 @@ class Stage:
         elif order["do"] == "verdict":
             return await self.judge(order["verdict"])
         elif order["do"] == "rows":
-            return [{"sequence": row.sequence, **row.document()} for row in self.journal.rows(1, 9999, order["kind"])]
+            rows = self.journal.rows(1, 9999, order["kind"])
+            return [{"sequence": row.sequence, "passage_id": row.passage_id, **row.document()} for row in rows]
         elif order["do"] == "append":
             return self.journal.append(order["kind"], order.get("passage_id"), order["body"])
         elif order["do"] == "context":

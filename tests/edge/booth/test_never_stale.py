@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import select
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
 
-BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 12\r\nconnection: close\r\n\r\n<h1>502</h1>"
 LONGEST_STALE_MS = 3_000 + 500  # three seconds of silence, and the page's own looking
 
 # Each 50 ms what is on the screen, with the time since the last event came through the wire.
@@ -39,68 +33,6 @@ setInterval(() => {
 SLEEP = "setTimeout(() => { const end = Date.now() + 2000; while (Date.now() < end); }, 0)"
 
 
-class Wire:
-    """A TCP proxy in threads of its own; ``mode`` is "pass", "502", "swallow" (kept and sent later) or "cut"."""
-
-    def __init__(self, address: str) -> None:
-        parts = urlsplit(address)
-        self._to = (str(parts.hostname), int(parts.port or 0))
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        self.mode = "pass"
-        self._open: set[socket.socket] = set()
-        self._closing = False
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def switch(self, mode: str) -> None:
-        """From now on; those that are connected are hung up on, unless they are only to wait."""
-        self.mode = mode
-        if mode in ("502", "cut"):
-            for one in list(self._open):
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._closing = True
-        self._listening.close()
-        self.switch("cut")
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while not self._closing:
-                asked = self._listening.accept()[0]
-                threading.Thread(target=self._serve, args=(asked,), daemon=True).start()
-
-    def _serve(self, asked: socket.socket) -> None:
-        with asked, contextlib.suppress(OSError):
-            if self.mode == "cut":
-                return
-            if self.mode == "502":
-                asked.recv(65536)
-                asked.sendall(BAD_GATEWAY)
-                return
-            with socket.create_connection(self._to) as asking:
-                self._open |= {asked, asking}
-                try:
-                    self._forward(asked, asking)
-                finally:
-                    self._open -= {asked, asking}
-
-    def _forward(self, asked: socket.socket, asking: socket.socket) -> None:
-        other = {asked: asking, asking: asked}
-        kept: list[tuple[socket.socket, bytes]] = []
-        while not self._closing:
-            for source in select.select(list(other), [], [], 0.05)[0]:
-                piece = source.recv(65536)
-                if not piece:
-                    return
-                kept.append((other[source], piece))
-            if self.mode != "swallow":
-                for to, piece in kept:
-                    to.sendall(piece)
-                kept.clear()
-
-
 @pytest.fixture
 def watched(new_page: Callable[..., Page]) -> Callable[[str], Page]:
     def opened(address: str) -> Page:
@@ -116,13 +48,6 @@ def watched(new_page: Callable[..., Page]) -> Callable[[str], Page]:
 def witness(page: Page) -> Page:
     """Another officer's page, which tells when the booth knows something."""
     return page
-
-
-@pytest.fixture
-def wire(address: str) -> Iterator[Wire]:
-    between = Wire(address)
-    yield between
-    between.close()
 
 
 def stale(page: Page) -> list[Any]:
@@ -167,7 +92,7 @@ def test_what_is_frozen_is_covered(
 
 
 def test_a_gateway_that_refuses_is_covered_and_live_again_when_it_no_longer_does(
-    stage: Any, watched: Any, wire: Wire
+    stage: Any, watched: Any, wire: Any
 ) -> None:
     stage.lorry("no_search")
     page = watched(wire.address)
@@ -181,7 +106,7 @@ def test_a_gateway_that_refuses_is_covered_and_live_again_when_it_no_longer_does
     assert stale(page) == []
 
 
-def test_a_page_that_is_opened_before_the_booth_answers_waits_for_it(stage: Any, watched: Any, wire: Wire) -> None:
+def test_a_page_that_is_opened_before_the_booth_answers_waits_for_it(stage: Any, watched: Any, wire: Any) -> None:
     stage.lorry("search")
     page = watched(wire.address)
     page.context.route("**/settings", lambda route: route.fulfill(status=502, body="<h1>502</h1>"))
@@ -192,7 +117,7 @@ def test_a_page_that_is_opened_before_the_booth_answers_waits_for_it(stage: Any,
     expect(page.locator("#word")).to_have_text("Search this vehicle")
 
 
-def test_what_a_slow_network_kept_back_is_not_shown_as_new(stage: Any, watched: Any, wire: Wire) -> None:
+def test_what_a_slow_network_kept_back_is_not_shown_as_new(stage: Any, watched: Any, wire: Any) -> None:
     stage.leave()
     page = watched(wire.address)
     expect(page.locator("#word")).to_have_text("Waiting for a vehicle")
