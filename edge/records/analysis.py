@@ -9,8 +9,8 @@ import ibis
 from ibis import _
 
 from edge.records import relations
-from edge.records.asked import Asked, Group, one, rows
-from edge.records.intervals import Rate, per_find, share
+from edge.records.asked import Asked, Group, one, part, rate, rows
+from edge.records.intervals import per_find, share
 from edge.records.sections import Chart, Section, rate_chart
 
 ADVICE = ("open_now", "search", "audit", "recheck", "no_search", "no_verdict")
@@ -61,24 +61,22 @@ def counts(asked: Asked) -> Section:
 
 def by_advice(asked: Asked) -> Section:
     """What became of each advice."""
-    found = {group["advice"]: group for group in rows(relations.totals(asked.counted, ["advice"]))}
+    found = {group["advice"]: group for group in rows(relations.blocked(asked.counted, ["advice"]))}
     groups = [found[name] for name in ADVICE if name in found]
     table = tuple(
         (
             group["advice"],
             group["vehicles"],
-            share(group["known"], group["vehicles"]),
-            share(group["searched"], group["known"]),
-            share(group["found"], group["searched"]),
+            rate(group, "known"),
+            rate(group, "searched"),
+            rate(group, "found"),
             group["people"],
             _mean(group["minutes"], group["minutes_known"]),
             per_find(group["minutes"], group["found_timed"]),
         )
         for group in groups
     )
-    chart = rate_chart(
-        "Yield by advice", [g["advice"] for g in groups], [share(g["found"], g["searched"]) for g in groups]
-    )
+    chart = rate_chart("Yield by advice", [g["advice"] for g in groups], [rate(g, "found") for g in groups])
     columns = (
         "advice",
         "vehicles",
@@ -108,12 +106,12 @@ def by_factor(asked: Asked, factors: Sequence[str]) -> Section:
         (
             *(str(group[factor]) for factor in factors),
             group["vehicles"],
-            share(group["prompted"], group["vehicles"]),
-            share(group["prompted_found"], group["prompted_searched"]),
-            share(group["found"], group["searched"]),
+            rate(group, "prompted"),
+            rate(group, "prompted_found"),
+            rate(group, "found"),
             group["found"],
             group["people"],
-            share(group["overridden"], group["answered"]),
+            rate(group, "overridden"),
             _mean(group["minutes"], group["minutes_known"]),
         )
         for group in groups
@@ -132,7 +130,7 @@ def by_factor(asked: Asked, factors: Sequence[str]) -> Section:
     charts: tuple[Chart, ...] = ()
     if len(factors) == 1 and groups:
         labels = [str(group[factors[0]]) for group in groups]
-        charts = (rate_chart("Prompted, of vehicles", labels, [share(g["prompted"], g["vehicles"]) for g in groups]),)
+        charts = (rate_chart("Prompted, of vehicles", labels, [rate(g, "prompted") for g in groups]),)
     notes = ("Groups differ in who drives in them as well as in what is measured: a difference is no cause.",)
     return Section("by." + ".".join(factors), f"By {title[0].lower()}{title[1:]}", columns, table, notes, charts)
 
@@ -141,7 +139,7 @@ def grouped(asked: Asked, factors: Sequence[str]) -> list[Group]:
     """Totals of each combination, sorted; hours and shifts are those of the place's clock."""
     hour = _.local_hour.cast("string").lpad(2, "0")
     named = asked.counted.mutate(lane=_.site.concat("/", _.lane), hour=hour, shift=_shift(_.local_hour))
-    found = rows(relations.totals(named, factors))  # lane 3 of two sites is two lanes
+    found = rows(relations.blocked(named, factors))  # lane 3 of two sites is two lanes
     groups = [{**group, **{factor: _named(group[factor]) for factor in factors}} for group in found]
     return sorted(groups, key=lambda group: [str(group[factor]) for factor in factors])
 
@@ -161,7 +159,7 @@ def techniques(asked: Asked) -> Section:
         (
             group["technique"],
             group["searched"],
-            share(group["found"], group["searched"]),
+            rate(group, "found"),
             group["found"],
             group["people"],
             _mean(group["minutes"], group["minutes_known"]),
@@ -170,9 +168,7 @@ def techniques(asked: Asked) -> Section:
         for group in groups
     )
     columns = ("technique", "searches", "yield", "finds", "attempts", "minutes a search", "minutes a find")
-    chart = rate_chart(
-        "Yield by technique", [g["technique"] for g in groups], [share(g["found"], g["searched"]) for g in groups]
-    )
+    chart = rate_chart("Yield by technique", [g["technique"] for g in groups], [rate(g, "found") for g in groups])
     notes = ("The technique is the one that found, or that was used last: several may have been used on one vehicle.",)
     return Section("technique", "What each technique found", columns, table, notes, (chart,))
 
@@ -185,7 +181,7 @@ def contractors(asked: Asked) -> Section:
             group["by"],
             group["shift"],
             group["searched"],
-            share(group["found"], group["searched"]),
+            rate(group, "found"),
             _mean(group["minutes"], group["minutes_known"]),
         )
         for group in groups
@@ -196,18 +192,15 @@ def contractors(asked: Asked) -> Section:
 def overrides(asked: Asked) -> Section:
     """Advice that was not followed, and what came of it."""
     groups = rows(relations.overrides(asked.counted))
-    answered: dict[str, int] = {}
-    for group in groups:
-        answered[group["advice"]] = answered.get(group["advice"], 0) + group["vehicles"]
     table = tuple(
         (
             group["advice"],
             group["response"],
             group["override_reason"],
-            share(group["vehicles"], answered[group["advice"]]),
+            part(group),
             group["searched"],
             share(group["found"], group["searched"]),
-            group["vehicles"] - group["searched"],
+            group["x"] - group["searched"],
         )
         for advice in ADVICE
         for group in sorted(groups, key=lambda g: (g["response"] != "agreed", g["override_reason"]))
@@ -227,9 +220,3 @@ def _named(figure: Any) -> Any:
 
 def _mean(total: float, of: int) -> float | None:
     return round(total / of, 1) if of else None
-
-
-def prompt_reliability(asked: Asked) -> Rate:
-    """Finds out of searched prompts: what a prompt was worth."""
-    total = one(relations.totals(asked.counted))
-    return share(total["prompted_found"], total["prompted_searched"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.records import relations
-from edge.records.asked import Asked, one, rows
+from edge.records.asked import Asked, one, part, rows
 from edge.records.intervals import Rate, share
 from edge.records.sections import Cell, Section, rate_chart
 from fusion.verdict import MODALITIES
@@ -47,13 +47,13 @@ def availability(asked: Asked) -> Section:
     rates: list[Rate] = []
     for modality in MODALITIES:
         groups = rows(relations.states(asked.counted, modality))
-        total = sum(group["vehicles"] for group in groups)
-        rates.append(share(sum(g["vehicles"] for g in groups if g["state"] == "measured"), total))
+        spoke = next((part(group) for group in groups if group["state"] == "measured"), None)
+        rates.append(spoke or share(0, groups[0]["of"] if groups else 0))
         table.append((modality, "measured", "", rates[-1]))
         silent = [group for group in groups if group["state"] != "measured"]
-        table += [(modality, g["state"], g["cause"], share(g["vehicles"], total)) for g in silent[:MOST_CAUSES]]
-        if rest := sum(group["vehicles"] for group in silent[MOST_CAUSES:]):
-            table.append((modality, "not", f"{len(silent) - MOST_CAUSES} other causes", share(rest, total)))
+        table += [(modality, group["state"], group["cause"], part(group)) for group in silent[:MOST_CAUSES]]
+        if rest := sum(group["x"] for group in silent[MOST_CAUSES:]):
+            table.append((modality, "not", f"{len(silent) - MOST_CAUSES} other causes, vehicles", rest))
     chart = rate_chart("Measured, of vehicles", MODALITIES, rates)
     notes = ("Out of vehicles with a verdict. Figures in causes are replaced by #.",)
     columns = ("modality", "state", "cause", "vehicles")

@@ -8,8 +8,8 @@ from typing import Any
 from ibis import _
 
 from edge.records import relations
-from edge.records.asked import Asked, Group, one, rows
-from edge.records.intervals import per_exposure, quantile_ranks, share
+from edge.records.asked import Asked, Group, one, part, rows
+from edge.records.intervals import Blocks, block_share, per_exposure, quantile_ranks
 from edge.records.local_time import QUARTER_NS, hours_lived, local_hour
 from edge.records.relations import AT_ONCE_S, HOUR_NS, LONGEST_STAY_S, NS, Relation
 from edge.records.sections import Chart, Section, rate_chart
@@ -22,16 +22,17 @@ def times(asked: Asked) -> Section:
     """How long vehicles were in the bay, and how long their verdicts took."""
     table = []
     for group in _lanes(asked):
-        lane = _stays(asked.counted).filter((_.site == group["site"]) & (_.lane == group["lane"]))
+        lane = relations.stays(asked.counted).filter((_.site == group["site"]) & (_.lane == group["lane"]))
         bay, verdict = (quantile_bounds(lane, column, (0.5, 0.95)) for column in ("bay_s", "verdict_s"))
         table.append((f"{group['site']}/{group['lane']}", group["timed"], *bay, *verdict))
     columns = ("lane", "vehicles timed", "bay median s", "bay p95 s", "verdict median s", "verdict p95 s")
     notes = (
         "From presence on. Passages during which the clock was set are left out: they ended before they began, or"
         f" stayed over {LONGEST_STAY_S / 3600:.0f} h.",
+        "Intervals are exact where vehicles are independent of one another.",
     )
-    labels = [str(row[0]) for row in table]
-    charts = (Chart("Time in the bay, median", tuple(labels), tuple(row[2] for row in table), "s"),)
+    labels = tuple(str(row[0]) for row in table)
+    charts = (Chart("Time in the bay, median", labels, tuple(row[2] for row in table), "s"),)
     return Section("times", "How long it took", columns, tuple(table), notes, charts)
 
 
@@ -39,10 +40,9 @@ def queue(asked: Asked) -> Section:
     """What can be seen from the lane of those who wait before it."""
     table = []
     for group in _lanes(asked):
-        lived_s = (group["began_last"] - group["began_first"]) / NS
-        busy = group["bay_s"] / lived_s if lived_s > 0 and group["bay_s"] is not None else None
-        at_once = share(group["came_at_once"] or 0, group["gaps"])
-        table.append((f"{group['site']}/{group['lane']}", group["gaps"], at_once, _round(busy)))
+        lived_s = (group["last"] - group["first"]) / NS
+        busy = _round(group["bay_s"] / lived_s) if lived_s > 0 and group["bay_s"] is not None else None
+        table.append((f"{group['site']}/{group['lane']}", group["of"], part(group), busy))
     notes = (
         f"At once: the vehicle came within {AT_ONCE_S:.0f} s after the one before it had left, so it had been waiting."
         " How many stood behind it, and for how long, no sensor of the lane sees.",
@@ -55,7 +55,7 @@ def queue(asked: Asked) -> Section:
 
 def hours(asked: Asked) -> Section:
     """By the hour of the place's clock. An hour that came twice in autumn is counted twice among the hours."""
-    groups = sorted(rows(relations.totals(asked.counted, ["local_hour"])), key=lambda group: group["local_hour"])
+    groups = sorted(rows(relations.hourly(asked.counted)), key=lambda group: group["local_hour"])
     lived = hours_lived(asked.place, asked.first_ns, asked.last_ns) if groups else {}
     table = [_hour(group, lived.get(group["local_hour"], 0)) for group in groups]
     labels = [str(row[0]) for row in table]
@@ -64,10 +64,7 @@ def hours(asked: Asked) -> Section:
         rate_chart("Prompted, of vehicles", labels, [row[4] for row in table]),
     )
     columns = ("hour", "hours lived", "vehicles", "vehicles an hour", "prompted", "finds")
-    notes = (
-        f"Hours of {asked.place.key}. An hour that came twice counts as two, one that was left out as none.",
-        "The interval of vehicles an hour is that of a Poisson count: days that differ make it wider than it says.",
-    )
+    notes = (f"Hours of {asked.place.key}. An hour that came twice counts as two, one that was left out as none.",)
     return Section("hours", "By the hour", columns, tuple(table), notes, charts)
 
 
@@ -119,21 +116,20 @@ def quantile_bounds(relation: Relation, column: str, quantiles: Sequence[float])
     )
 
 
-def _stays(relation: Relation) -> Relation:
-    return relation.filter(_.bay_s.isnull() | ((_.bay_s >= 0) & (_.bay_s <= LONGEST_STAY_S)))
-
-
 def _lanes(asked: Asked) -> list[Group]:
-    return sorted(rows(relations.times(asked.counted, ["site", "lane"])), key=lambda g: (g["site"], g["lane"]))
+    return sorted(rows(relations.occupation(asked.counted)), key=lambda g: (g["site"], g["lane"]))
 
 
 def _hour(group: Group, lived: int) -> tuple[Any, ...]:
+    mean = group["vehicles"] / max(1, lived)
+    variance = (group["nn"] - lived * mean * mean) / max(1, lived - 1)
+    spread = Blocks(group["xx"], group["xn"], group["nn"], group["blocks"])
     return (
         f"{group['local_hour']:02d}",
         lived,
         group["vehicles"],
-        per_exposure(group["vehicles"], lived),
-        share(group["prompted"], group["vehicles"]),
+        per_exposure(group["vehicles"], lived, variance / mean if mean else 1.0),
+        block_share(group["x"], group["vehicles"], spread),
         group["found"],
     )
 

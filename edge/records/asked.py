@@ -8,10 +8,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from edge.records import relations
-from edge.records.local_time import offsets
-from edge.records.relations import Period, Record, Relation
+from edge.records.intervals import Blocks, Rate, block_share
+from edge.records.local_time import HOUR_NS, offsets
+from edge.records.relations import PAIRS, Period, Record, Relation
 
 Group = dict[str, Any]
+DAY_NS = 24 * HOUR_NS
+FEWEST_BLOCKS = 20  # assumed: fewer days tell little of how much days differ; then hours are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ def ask(record: Record, place: ZoneInfo, period: Period | None = None, where: Ma
         vehicles = vehicles.filter(vehicles[name] == word)
     span = one(vehicles.agg(first=vehicles.began_utc_ns.min(), last=vehicles.began_utc_ns.max()))
     first, last = span["first"] or 0, span["last"] or 0
-    return Asked(record, relations.local(vehicles, offsets(place, first, last)), place, first, last)
+    block_ns = DAY_NS if last - first >= FEWEST_BLOCKS * DAY_NS else HOUR_NS
+    return Asked(record, relations.local(vehicles, offsets(place, first, last), block_ns), place, first, last)
 
 
 def rows(relation: Relation) -> list[Group]:
@@ -50,3 +54,14 @@ def rows(relation: Relation) -> list[Group]:
 def one(relation: Relation) -> Group:
     """An answer of one row."""
     return rows(relation)[0]
+
+
+def rate(group: Group, cases: str) -> Rate:
+    """One of `relations.PAIRS`, out of a group of `relations.blocked`."""
+    spread = Blocks(*(group[f"{cases}_{what}"] for what in ("xx", "xn", "nn", "blocks")))
+    return block_share(group[cases], group[PAIRS[cases]], spread)
+
+
+def part(group: Group) -> Rate:
+    """Share of a part, out of a group of `relations.composition`."""
+    return block_share(group["x"], group["of"], Blocks(group["xx"], group["xn"], group["nn"], group["blocks"]))

@@ -6,6 +6,7 @@ reaches ``1 / false_alarms_per_day``. However long one looks, an alarm comes wit
 
 What "nothing has moved" means is taken from the reference days with their own uncertainty: an increase must beat the
 upper end of the reference's interval, a decrease the lower end. So a short reference raises few alarms, not many.
+Where days differ more than chance would have them (wind), each counts for as much less.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from enum import StrEnum
 from math import exp, log
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edge.records.intervals import share
+from edge.records.intervals import Blocks, block_share
 
+Counts = NDArray[np.int64]
 REFERENCE_DAYS = 90  # assumed: a season's first quarter; the first such days of the period are the reference
 REFERENCE_CONFIDENCE = 0.99
 FALSE_ALARMS_PER_DAY = 1 / 3_650  # assumed: one in ten years, of all series of a report together
@@ -62,12 +65,15 @@ def changes(
     of, cases = sum(series.of[reference]), sum(series.cases[reference])
     if len(series.days) <= reference_days or of == 0:
         return []
-    found = share(cases, of, REFERENCE_CONFIDENCE).estimate
+    x, n = np.array(series.cases[reference]), np.array(series.of[reference])
+    blocks = Blocks(int(x @ x), int(x @ n), int(n @ n), int((n > 0).sum()))
+    found = block_share(cases, of, blocks, REFERENCE_CONFIDENCE).estimate
+    wider = _dispersion(x, n)
     alarms = []
     for direction, null in ((Direction.UP, found.high), (Direction.DOWN, found.low)):
         if null is None or not 0.0 < null < 1.0:
             continue  # nothing can be less than never, or more than always
-        alarm = _first_alarm(series, reference_days, null, direction, false_alarms_per_day / 2)
+        alarm = _first_alarm(series, reference_days, null, direction, false_alarms_per_day / 2, wider)
         if alarm is not None:
             begin, seen = alarm
             after_of = sum(series.of[begin:])
@@ -85,7 +91,7 @@ def changes(
 
 
 def _first_alarm(
-    series: Series, start: int, null: float, direction: Direction, false_alarms_per_day: float
+    series: Series, start: int, null: float, direction: Direction, false_alarms_per_day: float, wider: float
 ) -> tuple[int, int] | None:
     """Index of the likeliest beginning and of the first day of alarm.
 
@@ -97,7 +103,7 @@ def _first_alarm(
     shifts = np.array([_shifted(null, factor if direction is Direction.UP else 1 / factor) for factor in FACTORS])
     x, n = (np.array(counts[start:], dtype=np.float64)[:, None] for counts in (series.cases, series.of))
     steps = x * np.log(shifts / null) + (n - x) * np.log((1 - shifts) / (1 - null))  # (days, factors)
-    sums = np.vstack([np.zeros(len(shifts)), np.cumsum(steps, axis=0)])
+    sums = np.vstack([np.zeros(len(shifts)), np.cumsum(steps / wider, axis=0)])
     evidence = sums[1:] - np.minimum.accumulate(sums[:-1], axis=0)
     over = np.flatnonzero(evidence.max(axis=1) >= bound)
     if len(over) == 0:
@@ -105,6 +111,16 @@ def _first_alarm(
     seen = int(over[0])
     before = sums[: seen + 1, int(np.argmax(evidence[seen]))]
     return start + len(before) - 1 - int(np.argmin(before[::-1])), start + seen
+
+
+def _dispersion(x: Counts, n: Counts) -> float:
+    """How much more days differ than chance alone would have them: Pearson's chi-square a degree of freedom, from 1."""
+    there = n > 0
+    value = x.sum() / n.sum()
+    if not 0.0 < value < 1.0 or there.sum() < 2:
+        return 1.0
+    chi = (x[there] - value * n[there]) ** 2 / (n[there] * value * (1 - value))
+    return max(1.0, float(chi.sum()) / (int(there.sum()) - 1))
 
 
 def _shifted(share_before: float, factor: float) -> float:

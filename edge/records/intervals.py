@@ -1,7 +1,8 @@
 """Intervals that are honest with few cases. Every rate of the record is printed with one of these and its denominator.
 
-Counts of cases out of n are binomial (Clopper-Pearson), counts over time are Poisson (Garwood), sums weighted by the
-inverse of a probability are Fay and Feuer's. All are exact or conservative: they cover at least what they promise.
+Counts of cases out of n are binomial (Clopper-Pearson; Korn-Graubard where days differ), counts over time are Poisson
+(Garwood), sums weighted by the inverse of a probability are Fay and Feuer's. All are exact or conservative: they cover
+at least what they promise.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, sqrt
 
-from scipy.special import bdtr, gammaincinv, ndtri
+from scipy.special import bdtr, betaincinv, gammaincinv, ndtri, stdtrit
 
 from fusion.evaluation.exact_share import CONFIDENCE, UNKNOWN, Estimate, exact_share
 
@@ -44,8 +45,50 @@ def share(cases: int, of: int, confidence: float = CONFIDENCE) -> Rate:
     return Rate(cases, of, exact_share(cases, of, confidence))
 
 
-def per_exposure(cases: int, exposure: float, confidence: float = CONFIDENCE) -> Estimate:
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """How cases and denominators spread over blocks of time (days): of x cases out of n in each, the sums of x x, x n
+    and n n, and the number of blocks with any n."""
+
+    xx: int
+    xn: int
+    nn: int
+    count: int
+
+
+def block_share(cases: int, of: int, blocks: Blocks, confidence: float = CONFIDENCE) -> Rate:
+    """``cases / of`` where vehicles of one day are more alike than those of two: wind, or a device that is down.
+
+    Korn and Graubard's interval (Survey Methodology 1998, 24, 193): Clopper and Pearson's for as many vehicles as would
+    tell as much if they were independent, never more than there are.
+    """
+    if of == 0 or not 0 <= cases <= of:
+        return share(cases, of, confidence)
+    value = cases / of
+    worth = float(of)
+    if blocks.count > 1:
+        spread = blocks.xx - 2 * value * blocks.xn + value * value * blocks.nn
+        variance = spread / (of * of) * blocks.count / (blocks.count - 1)
+        if variance > 0:
+            tail = (1.0 + confidence) / 2.0
+            fewer = (float(stdtrit(max(1, of - 1), tail)) / float(stdtrit(blocks.count - 1, tail))) ** 2
+            worth = min(worth, value * (1 - value) / variance * fewer)
+    elif cases not in (0, of):
+        worth = 1.0  # one block: how much blocks differ is not known
+    hits, tail = value * worth, (1.0 - confidence) / 2.0
+    low = 0.0 if cases == 0 else float(betaincinv(hits, worth - hits + 1, tail))
+    high = 1.0 if cases == of else float(betaincinv(hits + 1, worth - hits, 1.0 - tail))
+    return Rate(cases, of, Estimate(value, low, high))
+
+
+def per_exposure(cases: int, exposure: float, dispersion: float = 1.0, confidence: float = CONFIDENCE) -> Estimate:
     """Cases an hour (a lorry, a pound…) with Garwood's interval for a Poisson count.
+
+    Args:
+        cases: the count.
+        exposure: hours, lorries, pounds.
+        dispersion: variance over mean of the counts it is made of, where that is over 1: each case then tells less.
+        confidence: of the interval.
 
     Raises:
         ValueError: a negative count, or an exposure that is not positive while there are cases.
@@ -54,8 +97,9 @@ def per_exposure(cases: int, exposure: float, confidence: float = CONFIDENCE) ->
         raise ValueError(f"per_exposure: {cases} cases over {exposure}; give counts over a positive exposure")
     if exposure == 0:
         return UNKNOWN
-    low, high = count_bounds(cases, confidence)
-    return Estimate(cases / exposure, low / exposure, high / exposure)
+    wider = max(1.0, dispersion)
+    low, high = count_bounds(cases / wider, confidence)
+    return Estimate(cases / exposure, wider * low / exposure, wider * high / exposure)
 
 
 def per_find(effort: float, finds: int) -> Estimate:
@@ -70,7 +114,7 @@ def per_find(effort: float, finds: int) -> Estimate:
     return Estimate(effort / finds if finds else None, effort / high, effort / low if low > 0 else None)
 
 
-def count_bounds(cases: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def count_bounds(cases: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Garwood's interval for the mean of a Poisson count."""
     tail = (1.0 - confidence) / 2.0
     low = 0.0 if cases == 0 else float(gammaincinv(cases, tail))

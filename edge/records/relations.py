@@ -26,6 +26,14 @@ from fusion.verdict import MODALITIES
 KEY = ("site", "lane", "passage_id")
 PROMPTS = ("search", "open_now")
 JOINED = ("passages", "verdicts", "bundles", "audits", "outcomes", "covert_tests")
+PAIRS = {  # rates: cases -> of what
+    "prompted": "vehicles",
+    "known": "vehicles",
+    "searched": "known",
+    "found": "searched",
+    "prompted_found": "prompted_searched",
+    "overridden": "answered",
+}
 SAME_RULE = ("site", "lane", "config_sha256")  # one threshold for all of these
 NS = 1_000_000_000
 HOUR_NS = 3_600 * NS
@@ -205,6 +213,41 @@ def totals(relation: Relation, by: Sequence[str] = ()) -> Relation:
     )
 
 
+def blocked(relation: Relation, by: Sequence[str] = ()) -> Relation:
+    """`totals` with the spread over blocks of each of `PAIRS`: ``<cases>_xx``, ``_xn``, ``_nn``, ``_blocks``."""
+    each = totals(relation, [*by, "block"])
+    sums = {name: each[name].sum() for name in each.columns if name not in (*by, "block")}
+    for cases, of in PAIRS.items():
+        x, n = each[cases], each[of]
+        sums |= {
+            f"{cases}_xx": (x * x).sum(),
+            f"{cases}_xn": (x * n).sum(),
+            f"{cases}_nn": (n * n).sum(),
+            f"{cases}_blocks": (n > 0).sum(),
+        }
+    return (each.group_by(list(by)) if by else each).agg(**sums)
+
+
+def composition(each: Relation, whole: Sequence[str], part: Sequence[str]) -> Relation:
+    """Of each ``whole`` its parts: ``x`` and ``of``, and their spread over blocks; further columns are added up.
+
+    Args:
+        each: ``x`` for each whole, part and block, and whatever is to be added up.
+        whole: columns; may be none.
+        part: columns.
+    """
+    of_block = each.group_by([*whole, "block"]).agg(n=_.x.sum())
+    spread = of_block.group_by(whole) if whole else of_block
+    wholes = spread.agg(of=_.n.sum(), nn=(_.n * _.n).sum(), blocks=(_.n > 0).sum())
+    further = [name for name in each.columns if name not in (*whole, *part, "block", "x")]
+    joined = each.inner_join(of_block, [*whole, "block"])
+    parts = joined.group_by([*whole, *part]).agg(
+        xx=(_.x * _.x).sum(), xn=(_.x * _.n).sum(), x=_.x.sum(), **{name: _[name].sum() for name in further}
+    )
+    whole_or_all = parts.inner_join(wholes, whole) if whole else parts.cross_join(wholes)
+    return whole_or_all.order_by([*whole, ibis.desc("x"), *part])
+
+
 def incidents(relation: Relation, apart_s: int = 900) -> Relation:
     """Finds at one site that began less than ``apart_s`` after one another are one incident: one number."""
     finds = relation.filter(_truth(_.found))
@@ -216,14 +259,10 @@ def incidents(relation: Relation, apart_s: int = 900) -> Relation:
 def states(relation: Relation, modality: str) -> Relation:
     """How often a modality spoke, and why not; figures in the causes are left out so that like comes to like."""
     state, cause = _[f"{modality}_state"], _[f"{modality}_cause"]
-    each = relation.filter(state.notnull()).group_by(state=state, cause=cause).agg(vehicles=_.count())
+    each = relation.filter(state.notnull()).group_by(state=state, cause=cause, block=_.block).agg(x=_.count())
     plain = ibis.coalesce(_.cause, "").re_replace(r"-?[0-9]+([.,][0-9]+)?", "#")  # of few rows by now
-    return (
-        each.mutate(cause=ibis.ifelse(_.state == "measured", "", plain))
-        .group_by(["state", "cause"])
-        .agg(vehicles=_.vehicles.sum())
-        .order_by([ibis.desc("vehicles"), "state", "cause"])
-    )
+    like = each.mutate(cause=ibis.ifelse(_.state == "measured", "", plain))
+    return composition(like.group_by(["state", "cause", "block"]).agg(x=_.x.sum()), (), ("state", "cause"))
 
 
 def limits(relation: Relation) -> Relation:
@@ -294,29 +333,46 @@ def covert(relation: Relation, by: Sequence[str] = ()) -> Relation:
 
 def overrides(relation: Relation) -> Relation:
     """Of each advice and each answer: how often, and what a search found all the same."""
-    return (
+    each = (
         relation.filter(_.response.notnull())
         .mutate(override_reason=ibis.coalesce(_.override_reason, ""))
-        .group_by(["advice", "response", "override_reason"])
-        .agg(vehicles=_.count(), searched=_truth(_.searched).sum(), found=_truth(_.found).sum())
-        .order_by(["advice", "response", "override_reason"])
+        .group_by(["advice", "response", "override_reason", "block"])
+        .agg(x=_.count(), searched=_truth(_.searched).sum(), found=_truth(_.found).sum())
     )
+    return composition(each, ("advice",), ("response", "override_reason"))
 
 
-def times(relation: Relation, by: Sequence[str] = ()) -> Relation:
-    """Seconds in the bay and to the verdict: how many, the median and the 95th percentile, and the ranks around them.
+def stays(relation: Relation) -> Relation:
+    """Vehicles whose time in the bay can be true, or is not known."""
+    return relation.filter(_.bay_s.isnull() | ((_.bay_s >= 0) & (_.bay_s <= LONGEST_STAY_S)))
 
-    The ranks bound a quantile at 95 % whatever the distribution (order statistics, `quantile_levels`).
-    """
-    sane = relation.filter(_.bay_s.isnull() | ((_.bay_s >= 0) & (_.bay_s <= LONGEST_STAY_S)))
-    grouped = sane.group_by(list(by)) if by else sane
-    return grouped.agg(
-        timed=_.bay_s.count(),
+
+def occupation(relation: Relation) -> Relation:
+    """Of each lane: vehicles timed, seconds in the bay, from when to when, and how many came at once, with spread."""
+    lane_block = ["site", "lane", "block"]
+    each = (
+        stays(relation)
+        .group_by(lane_block)
+        .agg(
+            timed=_.bay_s.count(),
+            bay_s=_.bay_s.sum(),
+            first=_.began_utc_ns.min(),
+            last=_.began_utc_ns.max(),
+            x=(_.gap_s < AT_ONCE_S).fill_null(False).sum(),
+            n=_.gap_s.count(),
+        )
+    )
+    return each.group_by(["site", "lane"]).agg(
+        timed=_.timed.sum(),
         bay_s=_.bay_s.sum(),
-        came_at_once=(_.gap_s < AT_ONCE_S).sum(),
-        gaps=_.gap_s.count(),
-        began_first=_.began_utc_ns.min(),
-        began_last=_.began_utc_ns.max(),
+        first=_.first.min(),
+        last=_.last.max(),
+        xx=(_.x * _.x).sum(),
+        xn=(_.x * _.n).sum(),
+        nn=(_.n * _.n).sum(),
+        blocks=(_.n > 0).sum(),
+        x=_.x.sum(),
+        of=_.n.sum(),
     )
 
 
@@ -325,17 +381,37 @@ def quantiles(relation: Relation, column: str, levels: Sequence[float]) -> Relat
     return relation.agg(**{f"q{index}": relation[column].quantile(level) for index, level in enumerate(levels)})
 
 
-def local(relation: Relation, offsets: Sequence[tuple[int, int]]) -> Relation:
-    """With ``local_ns``, ``local_hour`` and ``local_day`` (counted from 1970) of a place's clock.
+def local(relation: Relation, offsets: Sequence[tuple[int, int]], block_ns: int) -> Relation:
+    """With ``local_ns``, ``local_hour``, ``local_day`` (counted from 1970) of a place's clock, and ``block``: which
+    stretch of time it belongs to, for intervals.
 
     Args:
         relation: vehicles.
         offsets: `edge.records.local_time.offsets`: from when, ns UTC, and by how much, ns.
+        block_ns: length of a block.
     """
     ahead = [(relation.began_utc_ns >= since, by) for since, by in reversed(offsets)]
     local_ns = relation.began_utc_ns + ibis.cases(*ahead, else_=offsets[0][1])
     return relation.mutate(
-        local_ns=local_ns, local_hour=(local_ns // HOUR_NS) % 24, local_day=local_ns // (24 * HOUR_NS)
+        local_ns=local_ns,
+        local_hour=(local_ns // HOUR_NS) % 24,
+        local_day=local_ns // (24 * HOUR_NS),
+        block=local_ns // block_ns,
+    )
+
+
+def hourly(relation: Relation) -> Relation:
+    """Of each local hour: ``vehicles`` and the sum of their squares over the days, prompts with spread, finds."""
+    each = totals(relation, ["local_hour", "local_day"])
+    x, n = each.prompted, each.vehicles
+    return each.group_by("local_hour").agg(
+        vehicles=n.sum(),
+        nn=(n * n).sum(),
+        x=x.sum(),
+        xx=(x * x).sum(),
+        xn=(x * n).sum(),
+        found=_.found.sum(),
+        blocks=_.count(),
     )
 
 

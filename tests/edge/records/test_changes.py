@@ -39,6 +39,19 @@ def test_an_alarm_without_cause_is_as_rare_as_it_says() -> None:
     assert false <= years * 2 * 275 * FALSE_ALARMS_PER_DAY
 
 
+def test_windy_days_are_no_change() -> None:
+    years, false = 60, 0
+    for seed in range(years):
+        false += bool(changes(series(5000 + seed, np.random.default_rng(seed).beta(2, 38, 365))))
+    assert false <= years * 2 * 275 * FALSE_ALARMS_PER_DAY
+
+
+def test_a_share_that_doubles_is_seen_in_windy_days_too() -> None:
+    shares = np.random.default_rng(9).beta(4, 76, 365)
+    shares[200:] *= 2.5
+    assert [change.direction for change in changes(series(9, shares))] == [Direction.UP]
+
+
 def test_a_short_record_raises_no_alarm() -> None:
     assert changes(series(3, np.full(60, 0.05))) == []
     assert changes(Series("x", (), (), ())) == []

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from edge.records.intervals import chapman, count_bounds, per_exposure, share, weighted_count
+from edge.records.intervals import (
+    Blocks,
+    block_share,
+    chapman,
+    count_bounds,
+    per_exposure,
+    per_find,
+    quantile_ranks,
+    share,
+    weighted_count,
+)
 
 
 def test_a_share_is_what_scipy_says() -> None:
@@ -66,3 +76,51 @@ def test_the_intervals_cover_what_they_promise() -> None:
 def test_impossible_counts_are_refused(cases: int, of: int) -> None:
     with pytest.raises(ValueError, match="share"):
         share(cases, of)
+
+
+def blocks(x: np.ndarray, n: np.ndarray) -> Blocks:
+    return Blocks(int(x @ x), int(x @ n), int(n @ n), int((n > 0).sum()))
+
+
+def test_days_that_are_alike_inside_tell_less_than_their_vehicles_and_the_interval_knows() -> None:
+    random, inside, plain = np.random.default_rng(7), 0, 0
+    for _ in range(300):
+        n = random.poisson(50, 100)
+        x = random.binomial(n, random.beta(2, 8, 100))  # a windy day prompts more
+        found = block_share(int(x.sum()), int(n.sum()), blocks(x, n)).estimate
+        inside += (found.low or 0) <= 0.2 <= (found.high or 0)
+        naive = share(int(x.sum()), int(n.sum())).estimate
+        plain += (naive.low or 0) <= 0.2 <= (naive.high or 0)
+    assert stats.binomtest(inside, 300, 0.95, alternative="less").pvalue > 0.001
+    assert plain < 200, "vehicles taken as independent would promise too much"
+
+
+def test_days_that_do_not_differ_give_nearly_the_exact_interval() -> None:
+    random = np.random.default_rng(8)
+    n = random.poisson(50, 365)
+    x = random.binomial(n, 0.03)
+    ours, exact = block_share(int(x.sum()), int(n.sum()), blocks(x, n)).estimate, share(int(x.sum()), int(n.sum()))
+    assert (ours.low or 0) <= (exact.estimate.low or 0) and (ours.high or 0) >= (exact.estimate.high or 0)
+    assert (ours.high or 0) - (ours.low or 0) < 1.25 * ((exact.estimate.high or 0) - (exact.estimate.low or 0))
+
+
+def test_one_day_alone_bounds_hardly_anything() -> None:
+    found = block_share(50, 100, Blocks(2500, 5000, 10_000, 1)).estimate
+    assert (found.low or 0) < 0.1 and (found.high or 0) > 0.9
+
+
+def test_nobody_found_is_an_effort_of_at_least_so_much() -> None:
+    assert per_find(300.0, 0).low == pytest.approx(300 / 3.6889, rel=1e-4)
+    assert per_find(300.0, 0).high is None
+    ten = per_find(300.0, 10)
+    assert (ten.low, ten.value, ten.high) == pytest.approx((300 / 18.3904, 30.0, 300 / 4.7954), rel=1e-4)
+
+
+def test_the_ranks_of_a_median_are_those_of_the_sign_test() -> None:
+    assert quantile_ranks(0.5, 20) == (6, 15)  # the sign test leaves five at either end
+    assert quantile_ranks(0.5, 5) == (None, None)
+    for of, quantile in ((100, 0.5), (400, 0.95)):
+        low, high = quantile_ranks(quantile, of)
+        assert low and high
+        inside = stats.binom.cdf(high - 1, of, quantile) - stats.binom.cdf(low - 1, of, quantile)
+        assert 0.95 <= inside < 0.985

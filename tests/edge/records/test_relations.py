@@ -11,7 +11,9 @@ import pytest
 
 from edge.journal.journal import Journal
 from edge.records import relations
+from edge.records.asked import ask
 from edge.records.lake import update
+from edge.records.local_time import zone
 from edge.records.relations import Period, Record, counted, totals
 
 
@@ -27,7 +29,7 @@ def many(relation: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def vehicles(record: Record) -> Any:
-    return record.vehicles()
+    return ask(record, zone("UTC")).vehicles
 
 
 def bodies(journal: Path, kind: str) -> Iterator[tuple[str, Any]]:
