@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: help setup test demo lint bench coverage clean
 help: ## this list

@@ -40,12 +40,13 @@ from fusion.bundle.document import PassageDocument, read_document
 from fusion.bundle.fault import BundleFault
 from fusion.bundle.read import VERDICTS, BundleContents, read, responses_of
 from fusion.bundle.records import Piece
-from fusion.bundle.series import Responses
+from fusion.bundle.series import Memory, Responses, join
 from fusion.bundle.table import Kept
 from fusion.bundle.taken import look_record, policy_of, policy_record, taken_look
 from fusion.bundle.times import format_utc, parse_utc
 from fusion.bundle.write import PARTIAL, BundleWriter, Completed
 from fusion.bundle.write import recover as take_up
+from fusion.evidence.vibration import prepare_vibration
 from fusion.judge import Issue, Look, Model, Occasion, judge
 from fusion.passage import BodyType, Context, Passage
 from fusion.policy import Policy
@@ -53,6 +54,8 @@ from fusion.verdict import Level, ProducedBy, Verdict
 
 NO_CALIBRATIONS = Calibrations({})
 MADE = "lanepulse"  # our own key in passage.json: what else a replay needs to give the same verdict
+PREPARE_EVERY_NS = 5_000_000_000  # a segment of evidence (docs/adr/0003)
+PREPARE_AFTER_NS = 1_500_000_000  # assumed: by then the records of all sensors are there that end with a segment
 log = logging.getLogger("lanepulse.passage")
 
 
@@ -94,6 +97,9 @@ class PassageRecord:
         imagers = [device for device in draft["devices"] if device["modality"] == Modality.MMWAVE]
         self._plan = FramePlan(len(imagers))
         self._until_ns: dict[str, int] = {}
+        self._joined: Memory = {}
+        self._began_ns = parse_utc(draft["began_utc"])
+        self._prepare_at_ns = self._began_ns + PREPARE_EVERY_NS + PREPARE_AFTER_NS
         self._context = Context()
         self._body_type = BodyType.UNKNOWN
         self._unwritten: dict[str, str] = {}
@@ -134,7 +140,9 @@ class PassageRecord:
         if isinstance(reading, VibrationBlock):
             pieces = self._writer.vibration(reading)
             self._pieces += pieces
-            return max(piece.end_utc_ns for piece in pieces)
+            until_ns = max(piece.end_utc_ns for piece in pieces)
+            self._prepare(until_ns)
+            return until_ns
         if isinstance(reading, GasSample):
             self._gas.append(self._writer.gas(reading))
         elif isinstance(reading, WeatherSample):
@@ -169,6 +177,15 @@ class PassageRecord:
     def doubt(self, device: str, state: str) -> None:
         """A device's state for the rest of this passage: it gave something that cannot be read."""
         self._doubts[device] = state
+
+    def _prepare(self, until_ns: int) -> None:
+        """Between looks, so that they come sooner: what the next one will want of samples that are there."""
+        if until_ns < self._prepare_at_ns:
+            return
+        steps = (until_ns - self._prepare_at_ns) // PREPARE_EVERY_NS + 1
+        self._prepare_at_ns += steps * PREPARE_EVERY_NS
+        series, _ = join(self._pieces, self._responses, self._no_response, self._joined)
+        prepare_vibration(series, self._began_ns)
 
     def declare(self, body_type: BodyType, context: Context, plates: tuple[str, ...] | None = None) -> None:
         """What is known of the vehicle from now on; ``plates`` in place of those known before."""
@@ -273,6 +290,7 @@ class PassageRecord:
             frames=tuple(self._frames),
             radiographs=dict(self._radiographs),
             modality_of={device.name: device.modality for device in document.devices},
+            joined=self._joined,
         )
 
 

@@ -12,6 +12,7 @@ from hypothesis import settings
 settings.register_profile("tests", derandomize=True, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does, before anything imports numpy
 SHARED = Path(os.environ.get("LANEPULSE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 

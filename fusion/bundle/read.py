@@ -20,7 +20,7 @@ from fusion.bundle.document import LookRecord, PassageDocument, read_document, r
 from fusion.bundle.fault import BundleFault, BundleRefused, FileFault
 from fusion.bundle.look import ALL, Cut, cut_of, look_utc_ns
 from fusion.bundle.records import Piece, Scan
-from fusion.bundle.series import Responses, join, window_of
+from fusion.bundle.series import Memory, Responses, join, window_of
 from fusion.bundle.table import Kept, Table
 from fusion.passage import BodyType, Context, Passage
 
@@ -76,6 +76,7 @@ class BundleContents:
     outcome: Mapping[str, Any] | None = None
     late: tuple[Mapping[str, Any], ...] = ()
     calibrations: Mapping[str, Any] = field(default_factory=dict)
+    joined: Memory = field(default_factory=dict, repr=False, compare=False)  # from one look to the next
 
     @property
     def looks(self) -> tuple[LookRecord, ...]:
@@ -105,7 +106,7 @@ class BundleContents:
 
     def doubts(self) -> tuple[str, ...]:
         """What joining all records said: gaps, samples that disagree, records of another time."""
-        return join(self.pieces, self.responses, self.no_response)[1]
+        return join(self.pieces, self.responses, self.no_response, self.joined)[1]
 
     def digest_faults(self) -> tuple[str, ...]:
         """Files that are not what ``passage.json`` says they were: nothing where all digests hold."""
@@ -133,7 +134,7 @@ class BundleContents:
 
     def _passage(self, cut: Cut, states: Mapping[str, str], ended_utc_ns: int | None, last_utc_ns: int) -> Passage:
         document, devices = self.document, self.document.devices
-        series, _ = join(cut.pieces(self.pieces, devices), self.responses, self.no_response)
+        series, _ = join(cut.pieces(self.pieces, devices), self.responses, self.no_response, self.joined)
         first_utc_ns = document.began_utc_ns - BEFORE_NS
         gas, gas_strays = timely(cut.rows("co2.csv", "co2", self.gas, devices), first_utc_ns, last_utc_ns)
         weather, weather_strays = timely(

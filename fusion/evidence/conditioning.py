@@ -42,14 +42,19 @@ REMEMBERED = 512  # segments; 12 channels for 120 s are 288; about 13 MB at 500 
 class Sensor:
     """One usable sensor on the grid: cancel-band wave (n,) m/s, validity (n,), wide-band rms, m/s.
 
-    ``loudness`` is the amplitude of a steady sine in each eighth of a hertz of `LINE_BAND_HZ` that the rate holds.
+    ``loudest`` is over the amplitude, m/s, of any steady line: where that says enough, `loudness` is not asked.
     """
 
     name: str
     wave: Floats
     valid: Flags
     wide_rms: float
-    loudness: Floats
+    loudest: float
+    _full: tuple[Floats, ...]
+
+    def loudness(self) -> Floats:
+        """Amplitude of a steady sine, m/s, in each eighth of a hertz of `LINE_BAND_HZ` that the rate holds."""
+        return np.asarray(np.median(np.stack(self._full), axis=0), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class _Segment:
     wide_power: float  # (m/s)^2 times weight
     weight: float  # sum of squared weights over samples
     loudness: Floats
+    loudest: float
     samples: int
     highest: float
     lowest: float
@@ -84,49 +90,88 @@ def condition(series: SensorSeries, begin_ns: int, points: int, least_s: float) 
     if wide < UNCOUPLED_M_S:  # a deaf ground sensor would explain nothing, and the ground would pass for a person
         return f"{wide * 1e9:.2g} nm/s rms is below any lane: not coupled"
     wave, valid = _joined(segments, points)
-    full = [s.loudness for s in segments if s.weight > 0.5 * max(t.weight for t in segments)]
-    return Sensor(series.sensor, wave, valid, wide, np.median(np.stack(full), axis=0))
+    half = 0.5 * max(s.weight for s in segments)
+    full = [s for s in segments if s.weight > half]
+    loudest = max(s.loudest for s in full)
+    return Sensor(series.sensor, wave, valid, wide, loudest, tuple(s.loudness for s in full))
+
+
+def condition_ahead(series: SensorSeries, begin_ns: int) -> None:
+    """Remember the segments from ``begin_ns`` on that nothing can be added to any more: a look then finds them done."""
+    if series.response is None:
+        return
+    known_s = len(series.counts) / series.rate_hz - (begin_ns - series.start_utc_ns) / 1e9
+    for k in range(int((known_s - FADE_S - 1 / series.rate_hz) / SEGMENT_S)):
+        _segment_at(series, series.response, begin_ns, k, len(series.counts))
 
 
 def forget() -> None:
     """Empty the memory of segments: for measurements of what a first look costs."""
-    _segment.cache_clear()
+    _MEMORY.clear()
 
 
 def line_hz(index: int) -> float:
-    """Frequency of a bin of ``loudness``."""
+    """Frequency of a bin of `Sensor.loudness`."""
     return float(np.ceil(LINE_BAND_HZ[0] * BLOCK_S) / BLOCK_S + index / BLOCK_S)
 
 
 def _segments(series: SensorSeries, response: Response, begin_ns: int, points: int) -> list[_Segment]:
     rate_hz, seconds = series.rate_hz, points / GRID_HZ
+    ahead = (begin_ns - series.start_utc_ns) * rate_hz / 1e9
+    known = min(len(series.counts), int(np.ceil(ahead + seconds * rate_hz - 1e-6)))
+    return [_segment_at(series, response, begin_ns, k, known) for k in range(int(np.ceil(seconds / SEGMENT_S - 1e-9)))]
+
+
+def _segment_at(series: SensorSeries, response: Response, begin_ns: int, k: int, known: int) -> _Segment:
+    """Segment ``k`` from ``begin_ns`` on, of the first ``known`` samples of the series."""
+    rate_hz = series.rate_hz
     ahead = (begin_ns - series.start_utc_ns) * rate_hz / 1e9  # of the series' first sample, in samples
-    first_known = max(0, int(np.ceil(ahead - 1e-6)))
-    last_known = min(len(series.counts), int(np.ceil(ahead + seconds * rate_hz - 1e-6)))
-    found = []
-    for k in range(int(np.ceil(seconds / SEGMENT_S - 1e-9))):
-        exact = ahead + (k * SEGMENT_S - FADE_S) * rate_hz
-        first = round(exact) - 1  # one more, whose step leads in
-        last = round(exact + (SEGMENT_S + 2 * FADE_S) * rate_hz)
+    exact = ahead + (k * SEGMENT_S - FADE_S) * rate_hz
+    first = round(exact) - 1  # one more, whose step leads in
+    last = round(exact + (SEGMENT_S + 2 * FADE_S) * rate_hz)
+    low, high = max(first, 0, int(np.ceil(ahead - 1e-6))), min(last, known)
+    if (low, high) == (first, last):
+        cut = series.counts[first:last]
+    else:
         cut = np.full(last - first, np.nan)
-        low, high = max(first, first_known), min(last, last_known)
-        if high > low:
-            cut[low - first : high - first] = series.counts[low:high]
-        thousandths = round((first + 1 - exact) * 1000)  # of a sample that the cut is late
-        found.append(_segment(cut.tobytes(), rate_hz, response, thousandths))
-    return found
+        cut[low - first : max(low, high) - first] = series.counts[low : max(low, high)]
+    thousandths = round((first + 1 - exact) * 1000)  # of a sample that the cut is late
+    place = (series.sensor, series.channel, begin_ns + round(k * SEGMENT_S * 1e9))
+    return _remembered(place, cut, rate_hz, thousandths, response)
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _segment(raw: bytes, rate_hz: float, response: Response, late: int) -> _Segment:
-    """Pure, and so remembered by content: the same samples give the same bits whether remembered or not."""
-    counts = np.frombuffer(raw, np.float64)
+# (sensor, channel, time) -> samples, how they were conditioned, and their segment; the last used are last
+_MEMORY: dict[tuple[str, str, int], tuple[NDArray[np.int64], float, int, Response, _Segment]] = {}
+
+
+def _remembered(place: tuple[str, str, int], cut: Floats, rate_hz: float, late: int, response: Response) -> _Segment:
+    """The segment of these very samples. A place holds one: what is asked for again differs by what came since."""
+    bits = cut.view(np.int64)  # equal bits, not equal numbers: NaN must equal itself
+    if (before := _MEMORY.pop(place, None)) is not None:
+        samples, rate, was_late, how, segment = before
+        if rate == rate_hz and was_late == late and (how is response or how == response) and _same(samples, bits):
+            _MEMORY[place] = before
+            return segment
+    segment = _segment(cut, rate_hz, late, response)
+    _MEMORY[place] = (bits.copy(), rate_hz, late, response, segment)
+    while len(_MEMORY) > REMEMBERED:
+        _MEMORY.pop(next(iter(_MEMORY), place), None)
+    return segment
+
+
+def _same(before: NDArray[np.int64], now: NDArray[np.int64]) -> bool:
+    return len(before) == len(now) and bool((before == now).all())
+
+
+def _segment(counts: Floats, rate_hz: float, late: int, response: Response) -> _Segment:
+    """Pure: the same samples give the same bits whether remembered or not. ``late`` is in thousandths of a sample."""
     steps = np.diff(counts)
     known = np.isfinite(steps)
-    weights = _joint(len(steps), rate_hz) if known.all() else _joint(len(steps), rate_hz) * _gap_fade(known, rate_hz)
+    whole = bool(known.all())
+    weights = _joint(len(steps), rate_hz) if whole else _joint(len(steps), rate_hz) * _gap_fade(known, rate_hz)
     block = np.zeros(round(BLOCK_S * rate_hz))
     lead = round((LEAD_S - FADE_S) * rate_hz)
-    block[lead : lead + len(steps)] = steps * weights if known.all() else np.where(known, steps, 0.0) * weights
+    np.multiply(steps, weights, out=block[lead : lead + len(steps)], where=known)
     back = _inverse(rate_hz, response, late)
     velocity = scipy.fft.rfft(block)[: len(back.wide)] * back.wide
     grid = np.zeros(round(BLOCK_S * GRID_HZ) // 2 + 1, np.complex128)
@@ -136,13 +181,14 @@ def _segment(raw: bytes, rate_hz: float, response: Response, late: int) -> _Segm
     weight = float(weights @ weights)
     loudness = np.sqrt(energy[back.lines]) * (2 / max(float(weights.sum()), 1e-300))
     own = counts[1 + round(FADE_S * rate_hz) : 1 + round((FADE_S + SEGMENT_S) * rate_hz)]
-    own = own if known.all() else own[np.isfinite(own)]
+    own = own if whole else own[np.isfinite(own)]
     return _Segment(
         np.asarray(wave, np.float64),
         _valid(known, rate_hz),
         float(2 * np.sum(energy[back.in_wide]) / len(block)),
         weight,
         loudness,
+        float(np.max(loudness, initial=0.0)),
         *_extremes(own),
     )
 
@@ -189,10 +235,26 @@ def _joint(n: int, rate_hz: float) -> Floats:
 
 def _gap_fade(known: Flags, rate_hz: float) -> Floats:
     """Weights that fall to 0 within `FADE_S` of what is not known."""
+    first, count = int(np.argmax(known)), int(np.count_nonzero(known))
+    if known[first : first + count].all():  # one stretch, as a look mostly finds it
+        reach = min(count, round(FADE_S * rate_hz) + 1)
+        fade = _fallen(np.arange(1.0, reach + 1), rate_hz)
+        weights = np.zeros(len(known))
+        weights[first : first + count] = 1.0
+        if first > 0:
+            weights[first : first + reach] = fade
+        if first + count < len(known):
+            tail = weights[first + count - reach : first + count]
+            np.minimum(tail, fade[::-1], out=tail)
+        return weights
     at = np.arange(len(known), dtype=np.float64)
     before = np.maximum.accumulate(np.where(known, -np.inf, at))
     after = np.minimum.accumulate(np.where(known, np.inf, at)[::-1])[::-1]
-    distance = np.minimum(at - before, after - at)
+    return _fallen(np.minimum(at - before, after - at), rate_hz)
+
+
+def _fallen(distance: Floats, rate_hz: float) -> Floats:
+    """Weight of a sample that is so many from the next that is not known."""
     return np.asarray(np.sin(0.5 * np.pi * np.clip((distance - 0.5) / (FADE_S * rate_hz), 0, 1)) ** 2, np.float64)
 
 

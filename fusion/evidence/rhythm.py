@@ -111,14 +111,16 @@ def _whitened(waves: Floats, keep: Flags) -> Floats:
     """Error of predicting each sample from the eight before it (least squares with a ridge), each over its rms."""
     views = np.lib.stride_tricks.sliding_window_view(waves, WHITE_ORDER + 1, axis=1)
     whole = np.lib.stride_tricks.sliding_window_view(keep, WHITE_ORDER + 1).all(axis=1)
+    rows = np.ascontiguousarray(views if whole.all() else views[:, whole])
+    products = rows.transpose(0, 2, 1) @ rows
+    normal, told = products[:, :-1, :-1], products[:, :-1, -1:]
+    ridge = WHITE_RIDGE * np.maximum(np.trace(normal, axis1=1, axis2=2) / WHITE_ORDER, 1e-300)
+    weights = np.linalg.solve(normal + ridge[:, None, None] * np.eye(WHITE_ORDER), told)[..., 0]
     errors = np.zeros(waves.shape)
-    for wave, view, error in zip(waves, views, errors, strict=True):
-        past, now = view[whole, :-1], view[whole, -1]
-        normal = past.T @ past
-        normal[np.diag_indices_from(normal)] += WHITE_RIDGE * max(float(np.trace(normal)) / WHITE_ORDER, 1e-300)
-        error[WHITE_ORDER:] = wave[WHITE_ORDER:] - view[:, :-1] @ np.linalg.solve(normal, past.T @ now)
-        error /= max(float(np.sqrt(np.mean(error[keep] ** 2))), 1e-300)
-    return errors
+    errors[:, WHITE_ORDER:] = waves[:, WHITE_ORDER:]
+    for lag in range(WHITE_ORDER):
+        errors[:, WHITE_ORDER:] -= weights[:, lag, None] * waves[:, lag : lag - WHITE_ORDER]
+    return np.asarray(errors / np.maximum(np.sqrt(np.mean(errors[:, keep] ** 2, axis=1, keepdims=True)), 1e-300))
 
 
 def harmonic_peak(envelope: Floats) -> tuple[float, float]:
@@ -162,10 +164,12 @@ def _steady_share(envelope: Floats, beat_hz: float) -> float | None:
     block_s = size / GRID_HZ
     drift_hz = np.linspace(-0.5, 0.5, 201) / block_s  # fine steps around the rate that the spectrum gave
     turns = np.exp(-2j * np.pi * np.outer(drift_hz, np.arange(TICK_BLOCKS) * block_s))
-    powers, coherence = {}, {}
+    powers, coherence, window = {}, {}, np.hanning(size)
+    half = np.exp(-1j * np.pi * beat_hz * t)  # of half the beat: its powers are all the others
+    moved = envelope[: TICK_BLOCKS * size] * half**2
     for k in (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5):
-        moved = envelope[: TICK_BLOCKS * size] * np.exp(-2j * np.pi * k * beat_hz * t)
-        phasors = moved.reshape(TICK_BLOCKS, size) @ np.hanning(size)
+        moved = moved * half
+        phasors = moved.reshape(TICK_BLOCKS, size) @ window
         powers[k] = float(np.sum(np.abs(phasors) ** 2))
         coherence[k] = float(np.max(np.abs(turns @ phasors) ** 2)) / max(TICK_BLOCKS * powers[k], 1e-300)
     noise = float(np.mean([powers[k] for k in (1.5, 2.5, 3.5, 4.5)]))

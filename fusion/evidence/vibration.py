@@ -15,7 +15,7 @@ from math import isfinite, log10
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.evidence.conditioning import GRID_HZ, SEGMENT_S, Sensor, condition, line_hz
+from fusion.evidence.conditioning import GRID_HZ, SEGMENT_S, Sensor, condition, condition_ahead, line_hz
 from fusion.evidence.evidence import OK, Evidence, device_silence, silent
 from fusion.evidence.rhythm import TICK_SHARE, Rhythm, agreement, band, envelopes, harmonic_peak, rhythm
 from fusion.passage import Passage, SensorSeries
@@ -78,6 +78,16 @@ def vibration_evidence(passage: Passage, until_utc_ns: int) -> Evidence:
         cause = next((f for f in faults if f.startswith("G")), "no ground sensor")
         return silent(VIBRATION, State.OUT_OF_LIMITS, f"{cause}: ground motion cannot be told from a heart")
     return _machine(body, ground) or _measured(passage, until_utc_ns, body, ground, faults)
+
+
+def prepare_vibration(series: Sequence[SensorSeries], began_utc_ns: int) -> None:
+    """Do beforehand what the next look will want of samples that are there. It changes no answer, only when it comes.
+
+    A look at more than `MOST_S` of record wants other segments: it is then judged without.
+    """
+    begin = max(began_utc_ns, min((s.start_utc_ns for s in series), default=began_utc_ns))
+    for one in series:
+        condition_ahead(one, begin)
 
 
 def wind_at_vehicle_m_s(passage: Passage, until_utc_ns: int) -> float | None:
@@ -178,15 +188,18 @@ def _window(series: Sequence[SensorSeries], began_ns: int, until_ns: int) -> tup
 def _machine(body: list[Sensor], ground: list[Sensor]) -> Evidence | None:
     """A line of an engine or compressor on the vehicle; what the ground has too is a neighbour's, and cancels."""
     for sensor in body:
-        loud = sensor.loudness
+        if sensor.loudest <= LINE_M_S:
+            continue
+        loud = sensor.loudness()
         if len(loud) < 16:
             continue
         top = int(np.argmax(loud))
-        near = slice(max(0, top - 2), top + 3)
-        neighbour = max((float(np.max(g.loudness[near], initial=0.0)) for g in ground), default=0.0)
         level = float(loud[top])
-        steady = level**2 > LINE_RATIO * float(np.median(loud)) ** 2
-        if steady and level > LINE_M_S and level > LINE_OVER_GROUND * neighbour:
+        if level <= LINE_M_S or level**2 <= LINE_RATIO * float(np.median(loud)) ** 2:
+            continue
+        near = slice(max(0, top - 2), top + 3)
+        neighbour = max((float(np.max(g.loudness()[near], initial=0.0)) for g in ground), default=0.0)
+        if level > LINE_OVER_GROUND * neighbour:
             hz = line_hz(top)
             cause = f"a machine runs on the vehicle: {sensor.name} has a line at {hz:.1f} Hz, {level * 1e6:.1f} um/s"
             return silent(VIBRATION, State.OUT_OF_LIMITS, cause, {"line_hz": hz, "line_um_s": level * 1e6})
@@ -240,11 +253,11 @@ def _cancel(body: list[Sensor], ground: list[Sensor], keep: Flags) -> list[_Body
     ahead = taps // 4  # some ahead: the ground sensor may stand behind the wheel
     circle = [np.concatenate((g.wave[n - (taps - 1 - ahead) :], g.wave, g.wave[:ahead])) for g in ground]
     design = np.concatenate([np.lib.stride_tricks.sliding_window_view(c, taps) for c in circle], axis=1)
-    rows = design[keep]
+    waves = np.stack([b.wave for b in body])
+    rows, told = (design, waves) if keep.all() else (design[keep], waves[:, keep])
     normal = rows.T @ rows
     normal[np.diag_indices_from(normal)] += RIDGE * max(float(np.trace(normal)) / len(normal), 1e-300)
-    waves = np.stack([b.wave for b in body])
-    explained = (design @ np.linalg.solve(normal, rows.T @ waves[:, keep].T)).T
+    explained = np.linalg.solve(normal, rows.T @ told.T).T @ design.T
     left = waves - explained
     explained_heart, heart = band(explained, *HEART_BAND_HZ), band(left, *HEART_BAND_HZ)
     return [_Body(b.name, left[i], heart[i], _rms(explained_heart[i][keep]), b.wide_rms) for i, b in enumerate(body)]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from calibration.response import Response
 from fusion.bundle.fault import FileFault
 from fusion.bundle.records import MOST_SAMPLES, Piece, Window, scan
-from fusion.bundle.series import join, window_of
+from fusion.bundle.series import Memory, join, window_of
 from fusion.bundle.times import parse_utc
 from fusion.passage import SensorSeries
 
@@ -191,3 +191,36 @@ def test_a_piece_outside_makes_its_sensor_faulty_and_keeps_the_rest() -> None:
 def test_a_field_that_cannot_be_is_named(cases: Path, name: str, field: str) -> None:
     with pytest.raises(FileFault, match=field):
         scan((cases / "18-mseed-wrong-year" / f"{name}.mseed").read_bytes(), EVER)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.lists(st.sampled_from([0.0, 1.0, NAN]), min_size=1, max_size=6)),
+        min_size=1,
+        max_size=10,
+    ),
+    st.booleans(),
+    st.sets(st.integers(0, 10)),
+)
+def test_series_that_grow_from_look_to_look_have_the_bits_of_those_joined_from_nothing(
+    records: list[tuple[int, list[float]]], in_order: bool, looks: set[int]
+) -> None:
+    records = sorted(records, key=lambda record: record[0]) if in_order else records
+    pieces = [_piece(at / 500, counts) for at, counts in records]
+    memory: Memory = {}
+    for end in (*sorted(looks), len(pieces)):
+        grown, notes = join(pieces[:end], RESPONSES, memory=memory)
+        fresh, same_notes = join(pieces[:end], RESPONSES)
+        assert notes == same_notes
+        assert [(s.start_utc_ns, s.fault, s.counts.tobytes()) for s in grown] == [
+            (s.start_utc_ns, s.fault, s.counts.tobytes()) for s in fresh
+        ]
+
+
+def test_what_was_joined_for_an_earlier_look_does_not_change_under_it() -> None:
+    memory: Memory = {}
+    pieces = [_piece(0, [1, 2]), _piece(0.008, [5])]
+    (before,), _ = join(pieces, RESPONSES, memory=memory)
+    (after,), _ = join([*pieces, _piece(0.01, [6, 7])], RESPONSES, memory=memory)
+    assert _counts(before) == [1, 2, None, None, 5] and _counts(after) == [1, 2, None, None, 5, 6, 7]

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from calibration.response import Response
 from drivers.reading import ClockQuality, Stamp, WeatherSample
+from fusion.evidence import conditioning
 from fusion.evidence.conditioning import GRID_HZ, forget
 from fusion.evidence.context import CONTEXT, context_values
 from fusion.evidence.rhythm import rhythm
-from fusion.evidence.vibration import FEATURES, vibration_evidence
+from fusion.evidence.vibration import FEATURES, prepare_vibration, vibration_evidence
 from fusion.passage import Context, Passage, SensorSeries
 from fusion.verdict import State
 from hil.world.lorry import Lorry, Mode, Person, Scene, Surroundings, geophone, geophone_poles, vibration
@@ -265,6 +266,57 @@ def test_a_look_after_others_has_the_bits_of_one_that_starts_from_nothing() -> N
     for second, before in zip((5, 7.3, 10, 15, 30, 45), grown, strict=True):
         forget()
         assert vibration_evidence(whole, at(second)) == before
+
+
+def until(whole: Passage, second: float) -> Passage:
+    """What had come by then."""
+    return replace(
+        whole, vibration=tuple(replace(s, counts=s.counts[: round(second * RATE)].copy()) for s in whole.vibration)
+    )
+
+
+def test_what_is_prepared_between_looks_changes_no_bit() -> None:
+    whole = passage(waves(1, 45))
+    seconds = (5, 10, 15, 30, 45)
+    forget()
+    fresh = []
+    for second in seconds:
+        fresh.append(vibration_evidence(until(whole, second), at(second)))
+        forget()
+    grown = []
+    for second in range(1, 46):
+        come = until(whole, second)
+        prepare_vibration(come.vibration, START)
+        if second in seconds:
+            grown.append(vibration_evidence(come, at(second)))
+    assert grown == fresh
+
+
+def test_nothing_is_conditioned_twice_between_looks_but_the_segment_that_was_not_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worked: list[int] = []
+    one_segment = conditioning._segment
+
+    def counted(counts: NDArray[np.float64], rate_hz: float, late: int, response: Response) -> conditioning._Segment:
+        worked.append(len(counts))
+        return one_segment(counts, rate_hz, late, response)
+
+    monkeypatch.setattr(conditioning, "_segment", counted)
+    whole, sensors = passage(waves(1, 45)), len(waves(1, 1))
+    at_look = {}
+    forget()
+    for second in range(1, 46):
+        come = until(whole, second)
+        prepare_vibration(come.vibration, START)
+        if second in (5, 10, 15, 30, 45):
+            worked.clear()
+            vibration_evidence(come, at(second))
+            at_look[second] = len(worked) / sensors
+    assert at_look == dict.fromkeys((5, 10, 15, 30, 45), 1)
+    worked.clear()
+    vibration_evidence(whole, at(45))
+    assert worked == []
 
 
 def test_the_order_of_sensors_does_not_matter() -> None:

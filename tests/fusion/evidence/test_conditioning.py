@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fusion.evidence.conditioning import FADE_S, _gap_fade
+
+STRETCHES = st.lists(st.tuples(st.booleans(), st.integers(1, 90)), min_size=1, max_size=5)
+
+
+@given(STRETCHES, st.sampled_from([100.0, 488.28125, 500.0]))
+def test_weights_fall_towards_what_is_not_known_and_only_there(
+    stretches: list[tuple[bool, int]], rate_hz: float
+) -> None:
+    known = np.concatenate([np.full(count, there) for there, count in stretches])
+    unknown = np.flatnonzero(~known)
+    weights = _gap_fade(known, rate_hz)
+    for at, weight in enumerate(weights.tolist()):
+        distance = float(np.min(np.abs(unknown - at), initial=10**6))
+        fade = min(1.0, max(0.0, (distance - 0.5) / (FADE_S * rate_hz)))
+        assert weight == np.sin(0.5 * np.pi * fade) ** 2
