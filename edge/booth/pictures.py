@@ -1,4 +1,5 @@
-"""What the sensors saw of a passage, small enough for a page: CO2 inside and outside, and the vibration's envelope.
+"""What the sensors saw of a passage, small enough for a page: CO2 inside and outside, the vibration's envelope, and
+which pictures there are of it (`images` makes them).
 
 Read from the passage's own files, those that are still being written too. A file that cannot be read gives no picture
 and the reason; it is never an error of the page.
@@ -6,54 +7,59 @@ and the reason; it is never an error of the page.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from drivers.reading import ClockQuality, GasSample, Point
-from fusion.bundle import records
+from edge.booth.folders import folder_of
+from fusion.bundle import mmwave_tiff, records, xray_dcs
 from fusion.bundle.co2_csv import read_co2
 from fusion.bundle.fault import BundleFault
-from fusion.bundle.write import PARTIAL
 
 MOST_POINTS = 240  # of one curve: a screen has no more to show
 MOST_SENSORS = 12
 STEP_NS = 250_000_000  # of the envelope
-LONGEST_BYTES = 16 * 1024 * 1024  # of one file; assumed: a passage of an hour is a tenth of it
+LONGEST_BYTES = 64 * 1024 * 1024  # of one file; FORMATS: what a bundle's file may have
 EVER = records.Window(0, 1 << 62)
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+Read = Callable[[bytes], dict[str, Any]]
 
 
 def pictures(bundles: Path, passage_id: str) -> dict[str, Any]:
-    """``{"co2": {"inside": [[s, ppm]…], "outside": …}, "vibration": {"B1": [[s, counts]…]}}``; null and why where none.
+    """``{"co2": {"inside": [[s, ppm]…], "outside": …}, "vibration": {"B1": [[s, counts]…]}, "mmwave": {"frames": 12},
+    "xray": {"files": ["xray.dcs"]}, "why": {…}}``; null where there is none, and ``why`` where that needs one.
 
     Seconds are from the first sample of the curve's own file; counts are the largest of each step about their mean.
     """
-    folder = _folder(bundles, passage_id)
-    if folder is None:
-        return {"co2": None, "vibration": None, "why": {"co2": "no file", "vibration": "no file"}}
+    folder = folder_of(bundles, passage_id)
     found: dict[str, Any] = {}
     why: dict[str, str] = {}
-    for name, file, read in (("co2", "co2.csv", _co2), ("vibration", records.FILE, _vibration)):
-        found[name], cause = _picture(folder / file, read)
+    readers: tuple[tuple[str, str, Read], ...] = (
+        ("co2", "co2.csv", _co2),
+        ("vibration", records.FILE, _vibration),
+        ("mmwave", mmwave_tiff.FILE, _frames),
+    )
+    for name, file, read in readers:
+        found[name], cause = (None, "no file") if folder is None else _picture(folder / file, read)
         if cause:
             why[name] = cause
-    return {**found, "why": why}
+    files = [] if folder is None else [name for name in xray_dcs.NAMES if (folder / name).is_file()]
+    return {**found, "xray": {"files": files} if files else None, "why": why}
 
 
-def _folder(bundles: Path, passage_id: str) -> Path | None:
-    if not _ID.fullmatch(passage_id) or passage_id.endswith(PARTIAL):
-        return None
-    for name in (passage_id, passage_id + PARTIAL):
-        if (bundles / name).is_dir():
-            return bundles / name
-    return None
+def _picture(path: Path, read: Read) -> tuple[dict[str, Any] | None, str]:
+    try:
+        state = path.stat()
+    except OSError:
+        return None, "no file"
+    return _read(path, read, state.st_size, state.st_mtime_ns)
 
 
-def _picture(path: Path, read: Callable[[bytes], dict[str, Any]]) -> tuple[dict[str, Any] | None, str]:
+@lru_cache(maxsize=64)  # a page asks every few seconds, and there may be fifty of them
+def _read(path: Path, read: Read, _size: int, _mtime_ns: int) -> tuple[dict[str, Any] | None, str]:
     try:
         with path.open("rb") as file:
             raw = file.read(LONGEST_BYTES + 1)
@@ -79,6 +85,10 @@ def _co2(raw: bytes) -> dict[str, Any]:
         return [[round((row.stamp.time_utc_ns - first_ns) / 1e9, 2), round(float(row.co2_ppm or 0))] for row in thinned]
 
     return {"inside": curve(Point.INSIDE), "outside": curve(Point.AMBIENT)}
+
+
+def _frames(raw: bytes) -> dict[str, Any]:
+    return {"frames": len(mmwave_tiff.whole_pages(raw))}
 
 
 def _time(row: GasSample) -> int:

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from edge.booth import rim
 from edge.booth.events import Hub, Stream
+from edge.booth.images import Images, NoImage
 from edge.booth.officers import Officers
 from edge.booth.pictures import pictures
 from edge.booth.rim import Refused, Rim
@@ -63,6 +64,7 @@ class Pages:
         self._sessions, self._tries = Sessions(time.monotonic), Tries(time.monotonic)
         self._one_pin_at_a_time = asyncio.Lock()
         self._stream = Stream(hub)
+        self._images = Images(booth.bundles)
         routes = [
             Route("/", self._file_of("booth.html")),
             Route("/engineer", self._file_of("engineer.html")),
@@ -71,6 +73,7 @@ class Pages:
             Route("/settings", self._guarded(self._settings)),
             Route("/events", _Gate(self)),
             Route("/picture/{passage_id}", self._guarded(self._picture)),
+            Route("/picture/{passage_id}/{name}", self._guarded(self._image)),
             Route("/status", self._guarded(self._status)),
             Route("/sign-on", self._guarded(self._sign_on), methods=["POST"]),
             Route("/sign-off", self._guarded(self._sign_off), methods=["POST"]),
@@ -143,6 +146,16 @@ class Pages:
         if not self.may_look(request):
             raise Refused(401, "sign on first")
         return await asyncio.to_thread(pictures, self._booth.bundles, str(request.path_params["passage_id"]))
+
+    async def _image(self, request: Request) -> Any:
+        if not self.may_look(request):
+            raise Refused(401, "sign on first")
+        names = request.path_params
+        try:
+            content = await asyncio.to_thread(self._images.png, str(names["passage_id"]), str(names["name"]))
+        except NoImage as cause:
+            raise Refused(404, str(cause)) from None
+        return Response(content, media_type="image/png", headers={"cache-control": "private, max-age=600"})
 
     async def _status(self, request: Request) -> Any:
         session = self._session(request)

@@ -11,37 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+from edge.booth import causes
 from fusion.verdict import MODALITIES, Level
 
-MOST_LINES = 3
+MOST_LINES, MOST_WHERE = 3, 2
+MOST_PICTURES = 10_000  # of one passage
 LONGEST_TEXT = 300  # letters of a text that came from a device; assumed: ours have a third of it
 PLACES = ("front", "middle", "rear")
 # Reasons that decide by themselves come before what a sensor says; what merely sums the sensors up is left to them.
-FIRST = ("life.", "audit.", "policy.search", "contact.", "restarted", "model.no_number")
+FIRST = ("life.", "audit.", "policy.search", "contact.", "restarted", "model.no_number", "late.kept")
 SUMS = ("score.", "measuring", "policy.timeout")
 LAST = ("clock.",)
-# The beginning of a cause in words -> its key; what none fits is shown as the lane said it.
-CAUSES = (
-    ("no probe presented", "no_probe"),
-    ("no outside sample", "no_outside"),
-    ("outside sample is", "no_outside"),
-    ("no imager", "no_imager"),
-    ("no radiograph", "no_radiograph"),
-    ("no vibration sensor", "no_sensor"),
-    ("no body sensor", "no_sensor"),
-    ("no ground sensor", "no_ground"),
-    ("too little data", "too_short"),
-    ("wind ", "wind"),
-    ("a machine", "machine"),
-    ("ground ", "ground"),
-    ("engine", "engine"),
-    ("warming up", "warm_up"),
-    ("frozen", "frozen"),
-    ("an open body", "open_body"),
-    ("live animals", "animals"),
-    ("not in this model", "not_taught"),
-)
 _NUMBER = re.compile(r"([0-9]{1,7})(?:\.[0-9]+)? ppm")
+# Places as evidence words them: of an imager's side, and of a radiograph.
+_SIDE = re.compile(r"(left|right|top) side, (left|middle|right) of its picture")
+_METRES = re.compile(r"([0-9]{1,3}\.[0-9]) m from the left edge of the radiograph")
+_BOX = ("top", "bottom", "left", "right")
 
 Line = dict[str, Any]
 
@@ -100,7 +85,8 @@ def _rank(code: str) -> int:
 
 def _where(parts: Sequence[Mapping[str, Any]]) -> Line:
     speaking = sorted(parts, key=lambda part: -float(part["log10_lr"]))
-    places = dict.fromkeys(str(part["where"]) for part in speaking if part["where"] and part["log10_lr"] > 0)
+    named = dict.fromkeys(str(part["where"]) for part in speaking if part["where"] and part["log10_lr"] > 0)
+    places = sorted(named, key=lambda name: name not in PLACES)[:MOST_WHERE]  # of the vehicle before of a picture
     if not places:
         return {"key": "line.anywhere", "values": {}, "text": "The whole vehicle"}
     return {"key": "line.where", "values": {"places": [place(name) for name in places]}, "text": ", ".join(places)}
@@ -118,7 +104,7 @@ def _again(parts: Sequence[Mapping[str, Any]]) -> Line:
 
 
 def _not_here(part: Mapping[str, Any]) -> bool:
-    return part["state"] == "absent" and str(part["cause"]).startswith(("no imager", "no radiograph", "not in this"))
+    return part["state"] == "absent" and causes.key_of(str(part["cause"])) in causes.NOT_HERE
 
 
 def _reason(code: str, text: str, parts: Mapping[str, Mapping[str, Any]]) -> Line:
@@ -138,6 +124,10 @@ def _reason(code: str, text: str, parts: Mapping[str, Mapping[str, Any]]) -> Lin
         excess, slope = _number(features.get("excess_ppm")), _number(features.get("slope_ppm_per_min"))
         if excess is not None and slope is not None and side in ("for", "against"):
             return line(f"reason.co2.{side}", {"excess": round(excess), "slope": round(slope)}, text)
+    if modality == "mmwave" and side == "for" and (kelvin := _number(features.get("contrast_k"))) is not None:
+        return line(f"reason.mmwave.{'warm' if kelvin > 0 else 'cold'}", {"kelvin": round(abs(kelvin), 1)}, text)
+    if modality in ("mmwave", "xray") and side == "against" and (seen := _number(features.get("coverage"))) is not None:
+        return line(f"reason.{modality}.against_share", {"percent": round(100 * seen)}, text)
     key = f"reason.{code}" if side in ("for", "against", "neutral") else ""
     return line(key, {}, text)
 
@@ -150,14 +140,27 @@ def _part(part: Mapping[str, Any]) -> dict[str, Any]:
         "state": part["state"],
         "log10_lr": round(float(part["log10_lr"]), 2),
         "where": place(str(part["where"])) if part["where"] else None,
+        "region": _region(part["features"]) if measured and part["log10_lr"] > 0 else None,
         "cause": None if measured else _cause(part),
     }
 
 
+def _region(features: Mapping[str, Any]) -> dict[str, float] | None:
+    """Where the picture shows it, as shares of the picture, and in which picture; None where that is not told."""
+    box = {side: _number(features.get(f"region_{side}")) for side in _BOX}
+    number = next(
+        (found for name in ("frame", "radiograph") if (found := _number(features.get(f"region_{name}")))), 0.0
+    )
+    sides = [share for share in box.values() if share is not None and 0.0 <= share <= 1.0]
+    whole = len(sides) == len(_BOX) and sides[0] < sides[1] and sides[2] < sides[3]
+    if number is None or not 0 <= number <= MOST_PICTURES or not whole:
+        return None
+    return dict(zip(_BOX, sides, strict=True)) | {"picture": int(number)}
+
+
 def _cause(part: Mapping[str, Any]) -> dict[str, str]:
     text = clipped(str(part["cause"] or ""))
-    found = next((key for start, key in CAUSES if text.startswith(start) or f": {start}" in text), "")
-    return {"key": f"cause.{found}" if found else "", "text": text}
+    return {"key": causes.key_of(text), "text": text}
 
 
 def line(key: str, values: Mapping[str, Any], text: str) -> Line:
@@ -165,9 +168,17 @@ def line(key: str, values: Mapping[str, Any], text: str) -> Line:
     return {"key": key, "values": dict(values), "text": clipped(text)}
 
 
-def place(name: str) -> str:
-    """A place's key where the catalogue has it, marked ``@``; else the lane's own word, which is never taken as one."""
-    return f"@place.{name}" if name in PLACES else clipped(name.lstrip("@"))
+def place(name: str) -> str | Line:
+    """A place as a key, marked ``@``, or a line; else the lane's own word, which is never taken as a key."""
+    if name in PLACES:
+        return f"@place.{name}"
+    if side := _SIDE.fullmatch(name):
+        return line("place.picture", {"side": f"@side.{side[1]}", "third": f"@third.{side[2]}"}, name)
+    if metres := _METRES.fullmatch(name):
+        return line("place.radiograph", {"metres": float(metres[1])}, name)
+    if name.startswith("place unknown"):
+        return line("place.unknown", {}, name)
+    return clipped(name.lstrip("@"))
 
 
 def clipped(text: str) -> str:

@@ -124,6 +124,18 @@ def whole_pages(content: bytes) -> list[int]:
     return ends
 
 
+def own_page(content: bytes, number: int) -> Counts | None:
+    """Counts of one page of a file that we wrote, which may still grow; None where it has no such whole page."""
+    ends = whole_pages(content)
+    if not 0 <= number < len(ends):
+        return None
+    at = ends[number - 1] if number else len(HEADER)
+    columns, rows = (struct.unpack_from("<I", content, at + 2 + 12 * entry + 8)[0] for entry in (0, 1))
+    if not 0 < min(rows, columns) <= max(rows, columns) <= LARGEST_SIDE or 2 * rows * columns > ends[number] - at:
+        return None
+    return np.frombuffer(content, "<u2", rows * columns, ends[number] - 2 * rows * columns).reshape(rows, columns)
+
+
 def last_pointer(content: bytes) -> int | None:
     """Offset of the four bytes that must be 0 in a file that is complete; None where there is no page."""
     ends = whole_pages(content)

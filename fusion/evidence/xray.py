@@ -9,7 +9,7 @@ speaks most for a person counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log10
 
 import numpy as np
@@ -54,10 +54,11 @@ def xray_evidence(passage: Passage) -> Evidence:
     if not passage.radiographs:
         return device_silence(passage, XRAY) or silent(XRAY, State.ABSENT, "no radiograph")
     found = [_of_one(radiograph) for radiograph in passage.radiographs]
-    spoke = [part for part in found if part.state is State.MEASURED]
+    spoke = [(number, part) for number, part in enumerate(found) if part.state is State.MEASURED]
     if not spoke:
         return found[-1]
-    return max(spoke, key=lambda part: part.features["shape_log"] + part.features["fit"])
+    number, best = max(spoke, key=lambda one: one[1].features["shape_log"] + one[1].features["fit"])
+    return replace(best, features={**best.features, "region_radiograph": float(number)})
 
 
 def _of_one(radiograph: Radiograph) -> Evidence:

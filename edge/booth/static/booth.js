@@ -114,7 +114,7 @@ class Page {
     const word = phase === "prompt" ? t(`level.${level}`) : t(`phase.${phase}`);
     if ($("word").textContent !== word) $("word").textContent = word;
     fill($("shape"), phase === "prompt" ? level : phase, () => [shape(phase === "prompt" ? level : phase)]);
-    fill($("rail"), level, () => LEVELS.map((name) => element("li", { className: name === level ? "here" : "" }, ...(name === level ? [shape(name)] : []))));
+    fill($("rail"), level, () => LEVELS.map((name) => element("li", { className: name === level ? "here" : "" }, shape(name))));
     const lines = phase === "prompt" ? now.prompt.lines : [];
     fill($("lines"), lines, () => lines.map((said) => element("li", { text: line(said) })));
     $("spoken").setAttribute("role", level === "open_now" ? "alert" : "status");
@@ -145,7 +145,7 @@ class Page {
   row(past) {
     const level = past.prompt?.level ?? "unreadable";
     const when = past.prompt ? time(new Date(past.prompt.issued_utc), { named: false }) : "";
-    const parts = [shape(level), element("span", { text: when }), element("span", { text: t(past.prompt ? `level.${level}` : "phase.unreadable") })];
+    const parts = [shape(level), element("span", { className: "when", text: when }), element("span", { text: t(past.prompt ? `level.${level}` : "phase.unreadable") })];
     if (past.late) parts.push(element("span", { text: t("last.late") }));
     const todo = !past.outcome?.outcome && !this.queue.of(past.passage_id) && ["search", "open_now"].includes(level);
     parts.push(element("span", { className: todo ? "todo" : "", text: this.outcomes.summary(past) || t("last.no_outcome") }));

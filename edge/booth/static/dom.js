@@ -33,11 +33,11 @@ const SHAPES = {
   ],
   search: [
     ["path", { d: "M50 8 96 90H4z", fill: "currentColor" }],
-    ["path", { d: "M50 36v28M50 72v8", stroke: "var(--bg)", "stroke-width": 9 }],
+    ["path", { d: "M50 36v28M50 72v8", stroke: "var(--hole)", "stroke-width": 9 }],
   ],
   open_now: [
     ["path", { d: "M32 4h36l28 28v36L68 96H32L4 68V32z", fill: "currentColor" }],
-    ["path", { d: "M34 34l32 32M66 34 34 66", stroke: "var(--bg)", "stroke-width": 11 }],
+    ["path", { d: "M34 34l32 32M66 34 34 66", stroke: "var(--hole)", "stroke-width": 11 }],
   ],
   measuring: [["path", { d: "M4 54h22l9-26 16 48 13-34 6 12h26", fill: "none", stroke: "currentColor", "stroke-width": 7 }]],
   waiting: [["path", { d: "M14 60h72M14 40h72", stroke: "currentColor", "stroke-width": 7, "stroke-dasharray": "12 8" }]],

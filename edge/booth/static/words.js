@@ -32,7 +32,9 @@ export function line(said) {
   return said.key && has(said.key) ? t(said.key, said.values) : said.text;
 }
 
+// A value is a number, a word, "@key", a list of these, or a line of its own.
 function shown(value) {
+  if (value && typeof value === "object" && !Array.isArray(value)) return line(value);
   if (Array.isArray(value)) return new Intl.ListFormat(language, { type: "conjunction" }).format(value.map(shown));
   if (typeof value === "number") return new Intl.NumberFormat(language).format(value);
   const text = String(value);

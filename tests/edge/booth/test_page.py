@@ -30,7 +30,7 @@ def test_a_search_says_where_and_why_and_what_was_not_measured(stage: Any, page:
     stage.lorry("search")
     expect(page.locator("#lines li")).to_have_text(["Where: rear", "Heartbeat-like rhythm, 72 a minute"])
     cards = page.locator(".part")
-    expect(cards.nth(1)).to_contain_text("CO2Not measuredthe probe was not put in")
+    expect(cards.nth(1)).to_contain_text("Not measuredthe probe was not put in")
     expect(page.locator("#trained")).to_have_text("Model trained on simulated lorries")
 
 
