@@ -27,6 +27,7 @@ from drivers.driver import Driver
 from drivers.reading import Modality
 from edge.config_clashes import clashes
 from edge.drivers import BrokenDriver, UnknownDriver, find, names
+from edge.retention.rules import ReferralTable, RetentionTable
 from edge.toml_lines import Lines, scan
 from edge.toml_lines import Path as Keys
 from fusion.passage import BodyType
@@ -225,6 +226,8 @@ class _File(_Table):
     publish: PublishTable = PublishTable()
     calibration: CalibrationTable = CalibrationTable()
     booth: BoothTable = BoothTable()
+    retention: RetentionTable = RetentionTable()
+    referral: ReferralTable = ReferralTable()
     devices: dict[Name, dict[str, Any]] = Field({}, max_length=MOST_DEVICES)
     model: str | None = Field(None, min_length=1)
     root: str | None = Field(None, min_length=1)
@@ -255,6 +258,8 @@ class LaneConfig:
     model: Path | None
     root: Path | None
     calibration: CalibrationTable = field(default_factory=CalibrationTable)
+    retention: RetentionTable = field(default_factory=RetentionTable)
+    referral: ReferralTable = field(default_factory=ReferralTable)
 
     def effective(self) -> dict[str, Any]:
         """Everything that is in force, defaults included, as plain JSON types."""
@@ -269,6 +274,8 @@ class LaneConfig:
             "publish": self.publish.model_dump(mode="json"),
             "calibration": self.calibration.model_dump(mode="json"),
             "booth": self.booth.model_dump(mode="json"),
+            "retention": self.retention.model_dump(mode="json"),
+            "referral": self.referral.model_dump(mode="json"),
             "devices": devices,
             "model": None if self.model is None else str(self.model),
             "root": None if self.root is None else str(self.root),
@@ -335,6 +342,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> LaneConfig:
         model=None if file.model is None else path.parent / file.model,
         root=None if file.root is None else path.parent / file.root,
         calibration=file.calibration,
+        retention=file.retention,
+        referral=file.referral,
     )
 
 
@@ -493,6 +502,8 @@ def _elsewhere(word: str) -> str | None:
         "[publish]": PublishTable,
         "[calibration]": CalibrationTable,
         "[booth]": BoothTable,
+        "[retention]": RetentionTable,
+        "[referral]": ReferralTable,
     }
     for header, model in tables.items():
         if word in model.model_fields:

@@ -39,6 +39,8 @@ from edge.radiograph_desk import RadiographDesk, Scanner
 from edge.reading_queue import ReadingQueue
 from edge.records import outcome_control, radiograph_control, reliability
 from edge.records.outcome_book import OutcomeBook
+from edge.referral import control as case_control
+from edge.referral.book import CaseBook
 from edge.resume_notes import ResumeNotes
 from edge.service_notify import notify, watchdog_period_s
 from edge.status import LaneState, document
@@ -130,6 +132,7 @@ class _Daemon:
         self._replay = Replay(self._publisher, journal)
         self._produced = Produced(self._version, model, config.sha256)
         self._outcomes = OutcomeBook(journal, places.bundles, time.time_ns)
+        self._cases = CaseBook(journal, places, time.time_ns)
         self._reliability = reliability.Reliability(journal, time.time_ns)
         self._in_force = InForce(store_of(places), config.calibration.grace_days, time.time_ns)
         self._radiographs = RadiographDesk(journal, places.bundles, self._produced, _scanners(config), time.time_ns)
@@ -314,6 +317,7 @@ class _Daemon:
 
         outcomes = outcome_control.handlers(self._outcomes) | reliability.handlers(self._reliability)
         outcomes |= radiograph_control.handlers(self._radiographs, self._lane.assign)
+        cases = case_control.handlers(self._cases)
         asked = {
             "status": status,
             "context": context,
@@ -322,7 +326,7 @@ class _Daemon:
             "calibrated": calibrated,
             "diagnostics": diagnose,
         }
-        return {**asked, **outcomes}
+        return {**asked, **outcomes, **cases}
 
     def _device_of(self, request: Mapping[str, Any]) -> Supervised:
         device = self._devices.get(str(request.get("device")))

@@ -42,6 +42,16 @@ class Places:
         return self.state / "calibrations"
 
     @property
+    def cases(self) -> Path:
+        """Folder of photos of cases, one folder a passage."""
+        return self.state / "cases"
+
+    @property
+    def packs(self) -> Path:
+        """Folder of sealed referral packs."""
+        return self.state / "packs"
+
+    @property
     def leases(self) -> Path:
         """Folder of the devices' lock files. Not under ``runtime``, which goes when the service stops."""
         return self.state / "leases"
@@ -90,3 +100,4 @@ class Places:
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
         for folder in (self.bundles, self.quarantine, self.models, self.leases, self.allowed):
             folder.mkdir(mode=0o750, exist_ok=True)
+        self.cases.mkdir(mode=0o770, exist_ok=True)  # whoever may use the control socket may bring photos

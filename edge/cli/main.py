@@ -32,8 +32,10 @@ COMMANDS = {
     "keys": ("edge.cli.keys", "Make, show and allow keys."),
     "models": ("edge.cli.models", "Signed models: verify, activate, and take back."),
     "outcome": ("edge.cli.outcome", "What a search found."),
+    "plates": ("edge.cli.plates", "What stood on the vehicle; who looks is recorded."),
     "prompt": ("edge.cli.prompt", "The officer's prompt, in a terminal."),
     "radiographs": ("edge.cli.radiographs", "Scans that are of no passage that the lane knows."),
+    "referral": ("edge.cli.referral", "From a find to a case that stands."),
     "replay": ("edge.cli.replay", "Weigh recorded passages again."),
     "run": ("edge.cli.run", "The lane daemon."),
     "status": ("edge.cli.status", "The lane now."),
@@ -103,6 +105,8 @@ def _code_of(error: Exception) -> int | None:
         return UNREACHABLE
     if names & {"calibration.record.RecordFault", "edge.control.ControlFault", "edge.publish.subscriber.OutOfStep"}:
         return NO
+    if names & {"edge.referral.words.WordsRefused", "edge.journal.journal.JournalFault"}:
+        return WRONG_USE
     if names & {"edge.config.ConfigErrors", "edge.keys.KeyFault", "edge.publish.message.MessageFault"}:
         return WRONG_USE
     if names & {"edge.records.lake.LakeFault", "edge.records.local_time.ZoneFault"}:

@@ -58,6 +58,11 @@ class Reader:
         """Name -> what the row committed to, where it was not deleted. Raises JsonRefused."""
         return {name: json_text.read(text)["value"] for name, text in self.opening_texts(sequence).items()}
 
+    def openings_called(self, name: str) -> dict[int, Any]:
+        """Row -> what it committed to under this name, for all rows that still have it. Raises JsonRefused."""
+        found = self._db.execute("SELECT sequence, opening FROM private WHERE name = ?", (name,))
+        return {int(sequence): json_text.read(text)["value"] for sequence, text in found}
+
     def head_from(self, sequence: int) -> tuple[int, str, bytes] | None:
         """The first signed head that covers a row: its number, the text and the signature."""
         found = self._db.execute(
