@@ -18,16 +18,29 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hil.rig import Emulator, RigFault, emulators
-from hil.scenario import SENSITIVITY_COUNTS_PER_M_S, Scenario, Signals, play, read
+from hil.scenario import (
+    FRAMES_HZ,
+    SCAN_PIXEL_M,
+    SENSITIVITY_COUNTS_PER_M_S,
+    Scenario,
+    Signals,
+    play,
+    radiograph,
+    read,
+    side_view,
+)
 from hil.world.lorry import SENSORS, geophone_poles
+from hil.world.radiometry import View
 
 RATE_HZ = 250.0
 CHUNK_S = 0.4  # 100 samples: a digitizer's record
@@ -36,6 +49,9 @@ LAST_LOOK_S = 45.0
 GAP_S = 3.0  # between lorries at SPEED=1; all of them take less than six minutes
 START_S = 30.0
 GUSTINESS = 0.2  # SCIENCE 2.4: turbulence of an open yard (assumed)
+IMAGER_ADDRESS = "127.0.0.2"  # one of its own, as a camera has; every address of 127/8 is this machine
+VIEW = View(rows=48, columns=64, height_m=3.4, netd_k=0.4, channels_k=0.2, baseline_k=0.2, drift_k_per_s=0.0)
+SCANNED_AFTER_S = 2.0  # of a scanner in the lane, after the vehicle came
 POLICY = "[policy]\nred_contact_searches = true\n\n"  # what this site makes of a closed detector's red lamp
 SCENARIOS = Path(__file__).parent / "scenarios"
 
@@ -88,6 +104,11 @@ def lane_emulators(root: Path) -> contextlib.AbstractAsyncContextManager[dict[st
         outside=("gmp25x", "--link", str(root / "co2-outside"), "--unit", "241"),
         gate=("modbus_io", "--listen", "127.0.0.1:0"),
         mast=("wind", "--link", str(root / "wind")),
+        imager=(
+            "gigevision", "--listen", IMAGER_ADDRESS, "--port", "0", "--rows", str(VIEW.rows),
+            "--columns", str(VIEW.columns), "--rate-hz", f"{FRAMES_HZ:g}",
+        ),
+        scanner=("xray_scanner", "--to", f"127.0.0.1:{free_port()}"),
     )  # fmt: skip
 
 
@@ -149,6 +170,21 @@ contact_inputs = {{ green = 4, amber = 5, red = 6 }}
 [devices.mast]
 driver = "weather.nmea_mwv"
 port = "{devices["mast"].place}"
+
+[devices.imager]
+driver = "mmwave.gigevision"
+address = "{IMAGER_ADDRESS}"
+port = {devices["imager"].place}
+rows = {VIEW.rows}
+columns = {VIEW.columns}
+side = "left"
+period_s = {1 / FRAMES_HZ:g}
+
+[devices.scanner]
+driver = "xray.dicos"
+listen = "{devices["scanner"].place}"
+senders = [{{ ae_title = "SCANNER", address = "127.0.0.1" }}]
+spool = "{root.resolve() / "radiographs"}"
 """,
         encoding="utf-8",
     )
@@ -232,36 +268,64 @@ async def _lorry(
 ) -> Outcome:
     _say(f"--- {scenario.title} ({scenario.body_type.replace('_', '-')}, {scenario.mass_kg / 1000:g} t)")
     signals = await asyncio.to_thread(play, scenario, LONGEST_S, RATE_HZ)
+    film = root / "film.npy"
+    np.save(film, await asyncio.to_thread(side_view, scenario, LONGEST_S, VIEW))
     began_s = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         playing = tasks.create_task(stream(scenario, signals, devices, gap_s))
         await asyncio.sleep(gap_s)  # the lane is empty, its sensors are not
+        await devices["imager"].tell({"frames": [str(film)]})
         await devices["gate"].tell({"inputs": {"0": True, "1": True}})
-        await _declare(scenario, root)
-        verdict = await _final(verdicts)
+        passage_id = await _declare(scenario, root)
+        if scenario.radiograph == "here":
+            await asyncio.sleep(SCANNED_AFTER_S)
+            await _scan(scenario, devices["scanner"], passage_id, root)
+        verdict = await _final(verdicts, passage_id)
+        took_s = time.monotonic() - began_s - gap_s
         await devices["gate"].tell({"inputs": {"0": False, "1": False, "4": True, "6": False}})
+        await devices["imager"].tell({"scene": {"place": None}})
         await _empty(root)
+        if scenario.radiograph == "down the road":
+            await _scan(scenario, devices["scanner"], scenario.plate or passage_id, root)
+            verdict = await _final(verdicts, passage_id)
         playing.cancel()
     for sensor in SENSORS:
         await devices["digitizer"].tell({"do": "plug", "sensor": sensor})
-    return Outcome(
-        scenario, "" if verdict is None else verdict["passage_id"], verdict, time.monotonic() - began_s - gap_s
-    )
+    return Outcome(scenario, passage_id, verdict, took_s)
+
+
+async def _scan(scenario: Scenario, scanner: Emulator, vehicle: str, root: Path) -> None:
+    """Others scan the lorry, and their scanner sends what it made; it names the vehicle as it was told."""
+    picture = root / "scan.npy"
+    np.save(picture, await asyncio.to_thread(radiograph, scenario))
+    now = datetime.now(UTC)
+    spacing_mm = f"{SCAN_PIXEL_M * 1000:g}"
+    scan = {
+        "image": str(picture),
+        "vehicle": vehicle,
+        "spacing_mm": f"{spacing_mm}\\{spacing_mm}",
+        "date": f"{now:%Y%m%d}",
+        "time": f"{now:%H%M%S.%f}",
+        "sop_uid": f"2.25.{uuid.uuid4().int}",
+        "extra": {"00408302:DS": "0.0001"},
+    }
+    await scanner.tell({"do": "store", "scan": scan})
 
 
 def _say(text: str) -> None:
     print(text, flush=True)
 
 
-async def _declare(scenario: Scenario, root: Path) -> None:
+async def _declare(scenario: Scenario, root: Path) -> str:
+    """Say what is known of the lorry; the answer is its passage. Raises RigFault where the lane did not see it."""
     words = {"body_type": scenario.body_type, "sealed_for_s": f"{scenario.sealed_for_s:g}", "cargo": scenario.cargo}
-    options = [
-        part for word, value in (words | scenario.context).items() for part in (f"--{word.replace('_', '-')}", value)
-    ]
+    words |= scenario.context | ({"plate": scenario.plate} if scenario.plate else {})
+    options = [part for word, value in words.items() for part in (f"--{word.replace('_', '-')}", value)]
     for _ in range(50):  # the vehicle must first have been seen
         with contextlib.suppress(RigFault):
-            await asyncio.to_thread(command, root, "context", "current", *options)
-            return
+            said = await asyncio.to_thread(command, root, "context", "current", *options, "--json")
+            return str(json.loads(said)["passage_id"])
+    raise RigFault("the lorry came and the lane did not see it")
 
 
 async def _empty(root: Path) -> None:
@@ -297,19 +361,34 @@ async def stream(scenario: Scenario, signals: Signals, devices: dict[str, Emulat
             await devices[event.device].tell(event.command)
 
 
-async def _final(verdicts: asyncio.Queue[dict[str, Any]]) -> dict[str, Any] | None:
+async def _final(verdicts: asyncio.Queue[dict[str, Any]], passage_id: str) -> dict[str, Any] | None:
     """Print each verdict as it comes; the final one ends it. None where none came in the time allowed and then some."""
     try:
         async with asyncio.timeout(LAST_LOOK_S + 15.0):
             while True:
                 verdict = await verdicts.get()
+                if verdict["passage_id"] != passage_id:
+                    continue
                 first = verdict["reasons"][0]["text"] if verdict["reasons"] else ""
                 mark = "final" if verdict["final"] else f"revision {verdict['revision']}"
                 _say(f"    {verdict['level'].upper().replace('_', ' '):10} {mark:11} {verdict['score']:.5f}  {first}")
+                for place in _places(verdict):
+                    _say(f"{'':38}where: {place}")
                 if verdict["final"]:
                     return verdict
     except TimeoutError:
         return None
+
+
+def _places(verdict: dict[str, Any]) -> list[str]:
+    """Where to look, by what speaks for somebody."""
+    if verdict["level"] not in ("search", "open_now"):
+        return []
+    return [
+        f"{part['where']} ({part['modality']})"
+        for part in verdict["evidence"]
+        if part["where"] and part["log10_lr"] > 0
+    ]
 
 
 def _table(outcomes: list[Outcome]) -> int:

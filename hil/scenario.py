@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from hil.world import radiography, radiometry
 from hil.world.air import Air, draw_air, probe_ppm
 from hil.world.lorry import SENSORS, Person, Scene, draw_lorry, draw_people, draw_surroundings, geophone, vibration
 
@@ -20,6 +21,9 @@ SENSITIVITY_COUNTS_PER_M_S = (
 FULL_SCALE = 2**31 - 1
 PROBE_IN_S = 2.0  # the officer puts the probe through the seal
 IDLE_ORDERS = ((0.5, 1.0), (1.0, 0.5), (1.5, 0.6), (3.0, 1.0))  # SCIENCE 2.4: half orders and firing; shares assumed
+INSIDE_K, OUTSIDE_K = 284.0, 281.0  # a spring morning
+FRAMES_HZ, STOPS_S = 10.0, 6.0  # an imager's rate; a lorry takes that long to roll into its place
+SCAN_PIXEL_M = 0.01
 IDLE_M_S = 50e-6  # SCIENCE 2.4: up to 100 um/s on the chassis (unverified)
 
 
@@ -49,6 +53,9 @@ class Scenario(BaseModel):
     cargo: str = "general"
     cargo_l_min: float = Field(0.0, ge=0, description="CO2 that the load gives off")
     idle_rpm: float | None = Field(None, ge=300, le=3000, description="The lorry's own engine was left running")
+    plate: str | None = Field(None, description="As the officer reads it; the scanner down the road reads it too")
+    radiograph: Literal["", "here", "down the road"] = Field("", description="Where it is scanned, if at all")
+    load_g_cm2: float = Field(25.0, gt=0, description="Areal density of the load, for the scanner")
     probe_out_s: float | None = Field(None, gt=PROBE_IN_S, description="The officer pulls the probe out again")
     context: dict[str, str] = {}
     events: tuple[Event, ...] = ()
@@ -105,6 +112,25 @@ def play(scenario: Scenario, duration_s: float, rate_hz: float) -> Signals:
         after_s = np.maximum(seconds - scenario.probe_out_s, 0.0)
         inside_ppm = air.outside_ppm + (inside_ppm - air.outside_ppm) * np.exp(-after_s / air.lag_s)
     return Signals(rate_hz, counts, inside_ppm, air.outside_ppm, scenario.wind_m_s)
+
+
+def side_view(scenario: Scenario, duration_s: float, view: radiometry.View) -> NDArray[np.float32]:
+    """Kelvin, (frames, rows, columns) float32: what the lane's imager sees of the side while the lorry rolls in."""
+    random = np.random.default_rng([scenario.seed, 1])
+    side = radiometry.draw_side(random, scenario.body_type, scenario.people)
+    people = tuple(replace(person, uncovered=1.0, emissivity=max(person.emissivity, 0.7)) for person in side.people)
+    side = replace(side, inside_k=INSIDE_K, air_k=OUTSIDE_K, people=people, sun_k=0.0, wet=0.0)
+    drive = radiometry.Drive(speed_m_s=side.length_m / STOPS_S, stops_s=STOPS_S, way=1)
+    at_s = np.arange(0, duration_s, 1 / FRAMES_HZ)
+    return np.stack(radiometry.film(side, view, drive, at_s.tolist(), random).frames)
+
+
+def radiograph(scenario: Scenario) -> NDArray[np.float32]:
+    """Share of full scale, (rows, columns) float32, a pixel each `SCAN_PIXEL_M`: what a cargo scanner makes of it."""
+    random = np.random.default_rng([scenario.seed, 2])
+    load = replace(radiography.draw_load(random, scenario.people), density_g_cm2=scenario.load_g_cm2)
+    beam = radiography.draw_beam(random, SCAN_PIXEL_M)
+    return radiography.radiograph(load, beam, random).astype(np.float32)
 
 
 def _idle(waves: dict[str, NDArray[np.float64]], rpm: float, rate_hz: float, random: np.random.Generator) -> None:

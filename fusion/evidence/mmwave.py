@@ -59,6 +59,7 @@ FLOOR_SHARE, ROOF_SHARE = (
 BEYOND_SHARE, END_COLUMNS = 0.3, 2  # assumed: columns of sky, and the blur at the vehicle's end
 SIDE_PERCENTILE = 85.0  # assumed: most of what is seen may be sky beyond the ends of the vehicle
 LEAST_NETD_K = 0.05  # assumed: no receiver of this kind is quieter in a frame
+NOISE_STEP, LEAST_KNOWN = 3, 0.05  # every third row tells the noise; of a twentieth of the picture at least
 MOST_SHARE = 1.5  # bounds a feature: skin shows at most its emissivity times the curtain's transmission
 FULL_FRAMES = 10  # assumed: averaging over more gains little against what moves
 
@@ -308,9 +309,16 @@ def _without_offsets(cube: Floats) -> Floats:
 
 
 def _netd_k(flat: Floats) -> float:
-    """Noise of a pixel of a frame, from frames that follow one another; those that moved do not count."""
-    steps = np.median(np.abs(np.diff(flat, axis=0)), axis=(1, 2))
-    return max(LEAST_NETD_K, MAD_TO_SIGMA / 2**0.5 * float(np.percentile(steps, 25)))
+    """Noise of a pixel of a frame, from frames that follow one another; those that moved do not count, nor does what
+    shows no vehicle (it is 0 in both)."""
+    lines = flat[:, ::NOISE_STEP]
+    both = (lines[:-1] != 0.0) & (lines[1:] != 0.0)
+    known = both.sum(axis=(1, 2))
+    steps = np.where(both, np.abs(lines[1:] - lines[:-1]), np.inf).reshape(len(both), -1)
+    steps.sort(axis=1)
+    middle = steps[np.arange(len(steps)), known // 2][known > LEAST_KNOWN * steps.shape[1]]
+    noise = float(np.percentile(middle, 25)) if len(middle) else 0.0
+    return max(LEAST_NETD_K, MAD_TO_SIGMA / 2**0.5 * noise)
 
 
 def _laid(flat: Floats) -> _Mosaic:

@@ -47,11 +47,20 @@ class Scan:
     dead_column: int | None = None
     dark: float = 0.0  # drifted dark current, share of full scale, added everywhere
     mirrored: bool = False
+    image: str | None = None  # a picture in place of the made one: .npy, share of full scale; rows and columns are its
     extra: dict[str, str] = field(default_factory=dict)  # "00408302:DS" -> text
+
+    def __post_init__(self) -> None:
+        """A picture brings its own size."""
+        if self.image is not None:
+            self.rows, self.columns = np.load(self.image, mmap_mode="r", allow_pickle=False).shape
 
 
 def picture(scan: Scan) -> NDArray[np.float64]:
     """Share of full scale, (rows, columns): air at both ends and above, a lorry with cargo, photon noise."""
+    if scan.image is not None:
+        share = np.asarray(np.load(scan.image, allow_pickle=False), np.float64)
+        return share[:, ::-1] if scan.mirrored else share
     noise = np.random.default_rng(scan.seed)
     share = np.full((scan.rows, scan.columns), scan.air)
     top, left, right = scan.rows // 4, scan.columns // 8, scan.columns - scan.columns // 8

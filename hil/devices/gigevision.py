@@ -5,9 +5,9 @@ Counts are kelvin through ``--kelvin-per-count``, 0.01 by default: centikelvin, 
 
 What it sees: ``{"scene": {"background_k": 283, "contrast_k": 8, "netd_k": 0.45, "place": 0.5}}`` a warm shape behind a
 curtain, ``place`` from 0 to 1 along the vehicle, or null for nobody; ``{"frames": ["a.npy", …]}`` images in kelvin
-(rows, columns), shown in turn, for ever. For a calibration: ``{"load_k": 293.0}`` a uniform load, in a scene with
-``{"target": [row, column]}`` something warm before it; ``{"detune": {"gain": 1.1, "offset_k": 2, "baseline_k": 0.4}}``
-(see `hil.world.receivers`).
+(rows, columns), or films of them (frames, rows, columns), shown in turn, for ever. For a calibration:
+``{"load_k": 293.0}`` a uniform load, in a scene with ``{"target": [row, column]}`` something warm before it;
+``{"detune": {"gain": 1.1, "offset_k": 2, "baseline_k": 0.4}}`` (see `hil.world.receivers`).
 Faults stay until changed: ``lose_per_mille``, ``resend`` (false: cannot), ``reorder``, ``duplicate``, ``late`` (a
 packet after the trailer), ``leaders_only``, ``mtu`` (packets over it are lost), ``freeze``, ``stall``,
 ``dead_channel`` (a row), ``leader_size`` ([columns, rows] that leaders claim), ``extended`` (64-bit ids), ``mute`` (no
@@ -129,10 +129,12 @@ class Scene:
 
     def load(self, paths: list[str]) -> None:
         """Images instead of the scene. Raises ValueError, OSError."""
-        images = [np.load(path, allow_pickle=False).astype(np.float32) for path in paths]
-        for path, image in zip(paths, images, strict=True):
-            if image.shape != (self.rows, self.columns):
-                raise ValueError(f"{path}: shape {image.shape}, the sensor has ({self.rows}, {self.columns})")
+        images: list[NDArray[np.float32]] = []
+        for path in paths:
+            loaded = np.load(path, allow_pickle=False).astype(np.float32)
+            if loaded.shape[-2:] != (self.rows, self.columns) or loaded.ndim not in (2, 3):
+                raise ValueError(f"{path}: shape {loaded.shape}, the sensor has ({self.rows}, {self.columns})")
+            images += [*loaded] if loaded.ndim == 3 else [loaded]
         self.images, self._next = images, 0
 
     def calibrate(self, name: str, value: Any) -> None:

@@ -3,6 +3,8 @@
 ``--to 127.0.0.1:11112 [--calling SCANNER] [--called LANEPULSE] [--tls CERT KEY CA]``. Takes one JSON object a line on
 stdin and answers each with one on stdout; what is sent is a `Scan` (``{"scan": {"vehicle": "AB12CDE"}}``):
 
+Prints ``ready HOST:PORT``.
+
 ``{"do": "echo"}``, ``{"do": "store", "scan": {}, "times": 1}`` answer ``{"status": 0}``, ``{"rejected": [1, 1, 3]}`` or
 ``{"aborted": true}``; ``{"do": "file", "folder": "", "name": "", "scan": {}, "keep": 1000}`` writes a drop file, whole
 or its first bytes. Faults of the wire: ``abort`` and ``cut`` (in mid data set), ``claim`` (a PDU of 4 GiB), ``flood``
@@ -292,7 +294,7 @@ def main() -> None:
     parser.add_argument("--tls", nargs=3, metavar=("CERT", "KEY", "CA"))
     given = parser.parse_args()
     scanner = Scanner(given.to, given.calling, given.called, given.tls)
-    print("ready", flush=True)
+    print("ready", given.to, flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(scanner, json.loads(line))), flush=True)
 

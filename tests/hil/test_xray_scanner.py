@@ -57,7 +57,7 @@ def ask() -> Iterator[Callable[[int], Ask]]:
         stdin, stdout = process.stdin, process.stdout
         assert stdin is not None
         assert stdout is not None
-        assert stdout.readline() == "ready\n"
+        assert stdout.readline().startswith("ready ")
 
         def does(what: str, **more: object) -> dict[str, Any]:
             stdin.write(json.dumps({"do": what, **more}) + "\n")

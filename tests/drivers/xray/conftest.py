@@ -76,7 +76,7 @@ class Scanner:
         command = [sys.executable, "-m", "hil.devices.xray_scanner", "--to", f"127.0.0.1:{port}", *options]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
+        assert self._process.stdout.readline().startswith("ready ")
 
     def does(self, what: str, **more: object) -> dict[str, Any]:
         assert self._process.stdin is not None
