@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,10 +21,9 @@ Ask = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def scp(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+def scp(tmp_path: Path, program_of: Callable[[str, str], str]) -> Iterator[tuple[int, Path]]:
     """DCMTK's storescp: its port, and the folder that it fills."""
-    if not (program := shutil.which("storescp")):
-        pytest.skip("DCMTK is not installed")
+    program = program_of("storescp", "DCMTK")
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = int(one.getsockname()[1])
@@ -86,9 +84,10 @@ def test_a_faulty_command_is_answered_in_words(scp: tuple[int, Path], ask: Calla
     assert "do one of" in ask(scp[0])("expose")["error"]
 
 
-def test_drop_files_are_dicom_and_halves_are_not_whole(tmp_path: Path, ask: Callable[[int], Ask]) -> None:
-    if not (judge := shutil.which("dcmdump")):
-        pytest.skip("DCMTK is not installed")
+def test_drop_files_are_dicom_and_halves_are_not_whole(
+    tmp_path: Path, ask: Callable[[int], Ask], program_of: Callable[[str, str], str]
+) -> None:
+    judge = program_of("dcmdump", "DCMTK")
     does = ask(1)
     assert does("file", folder=str(tmp_path), name="a.dcs", scan={}) == {"written": len(part10(Scan()))}
     assert does("file", folder=str(tmp_path), name="b.dcs", scan={}, keep=900) == {"written": 900}

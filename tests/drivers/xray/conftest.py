@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import ssl
 import subprocess
 import sys
@@ -118,13 +117,11 @@ def scanner() -> Iterator[Callable[..., Scanner]]:
 
 
 @pytest.fixture
-def dcmtk() -> Callable[..., subprocess.CompletedProcess[str]]:
+def dcmtk(program_of: Callable[[str, str], str]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """``dcmtk("storescu", …)``: a DICOM toolkit that is not ours."""
 
     def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        if not (path := shutil.which(program)):
-            pytest.skip("DCMTK is not installed")
-        return subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60)
+        return subprocess.run([program_of(program, "DCMTK"), *arguments], capture_output=True, text=True, timeout=60)
 
     return run
 
