@@ -63,6 +63,15 @@ class Stamp:
     clock: ClockQuality
 
 
+class Button(StrEnum):
+    """A push-button by which an officer says what a search found."""
+
+    NOT_SEARCHED = "not_searched"
+    NOBODY = "nobody"
+    FOUND = "found"
+    UNDO = "undo"
+
+
 @dataclass(frozen=True, slots=True)
 class VibrationBlock:
     """Consecutive samples of one sensor.
@@ -123,6 +132,16 @@ class ContactChange:
 
 
 @dataclass(frozen=True, slots=True)
+class ButtonPress:
+    """A push-button went down; it is no measurement of a vehicle."""
+
+    device: str
+    stamp: Stamp
+    button: Button
+    status: str = "ok"
+
+
+@dataclass(frozen=True, slots=True)
 class WeatherSample:
     """Outdoor wind, always; the shelter decides whether it reaches the vehicle."""
 
@@ -175,4 +194,13 @@ class RadiometricFrame:
     status: str = "ok"
 
 
-Reading = VibrationBlock | GasSample | PresenceChange | ContactChange | WeatherSample | Radiograph | RadiometricFrame
+Reading = (
+    VibrationBlock
+    | GasSample
+    | PresenceChange
+    | ContactChange
+    | ButtonPress
+    | WeatherSample
+    | Radiograph
+    | RadiometricFrame
+)

@@ -18,9 +18,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from calibration.record import RecordFault
-from drivers.reading import Modality, Reading
+from drivers.reading import ButtonPress, Modality, Reading
 from drivers.xray.plates import MAX_TEXT
 from edge import active_model, audit, control, diagnostics, keys
+from edge.button_box import ButtonBox
 from edge.calibrate.bookkeeping import store_of, take_up
 from edge.calibrate.in_force import InForce
 from edge.clock import Clock
@@ -133,6 +134,9 @@ class _Daemon:
         self._produced = Produced(self._version, model, config.sha256)
         self._outcomes = OutcomeBook(journal, places.bundles, time.time_ns)
         self._cases = CaseBook(journal, places, time.time_ns)
+        self._buttons = ButtonBox(self._outcomes, time.monotonic)
+        if last is not None:
+            self._buttons.announced(last)
         self._reliability = reliability.Reliability(journal, time.time_ns)
         self._in_force = InForce(store_of(places), config.calibration.grace_days, time.time_ns)
         self._radiographs = RadiographDesk(journal, places.bundles, self._produced, _scanners(config), time.time_ns)
@@ -210,7 +214,7 @@ class _Daemon:
                 self._in_force.refresh()
             reading = await self._next(wait_s)
             if reading is not None:
-                await self._lane.handle(self._in_force.apply(reading))
+                await self._take(reading)
             await self._lane.due()
             if self._queue.empty() and time.monotonic() - settled_s >= NOTES_EVERY_S:
                 settled_s = time.monotonic()
@@ -229,12 +233,19 @@ class _Daemon:
     async def _drain(self) -> None:
         """What the devices gave until they were stopped belongs to the lane, and the notes say that it was given."""
         while not self._queue.empty():
-            await self._lane.handle(self._in_force.apply(self._queue.get_nowait()))
+            await self._take(self._queue.get_nowait())
         self._notes.settle()
         await asyncio.to_thread(self._notes.save)
 
+    async def _take(self, reading: Reading) -> None:
+        if isinstance(reading, ButtonPress):
+            await self._buttons.pressed(reading)
+        else:
+            await self._lane.handle(self._in_force.apply(reading))
+
     async def _announce(self, row: Row) -> None:
         self._sequence = row.sequence
+        self._buttons.announced(row)
         await self._publisher.publish(row)
 
     def _stepped(self, step_ns: int) -> None:

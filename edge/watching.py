@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from calibration.response import Response
 from drivers.reading import (
+    ButtonPress,
     ContactChange,
     GasSample,
     PresenceChange,
@@ -70,6 +71,8 @@ def as_object(reading: Reading, responses: Responses) -> dict[str, Any]:
             return common | {"kind": "presence", "present": reading.present}
         case ContactChange():
             return common | {"kind": "contact", "lamp": reading.state.value}
+        case ButtonPress():
+            return common | {"kind": "button", "button": reading.button.value}
         case RadiometricFrame():
             return common | {"kind": "mmwave", "side": reading.side} | _frame(reading.frame_k)
         case Radiograph():

@@ -1,4 +1,4 @@
-"""Lane I/O over Modbus TCP: presence inputs (loop, light curtain) and a closed detector's lamp contacts, by FC 02."""
+"""Lane I/O over Modbus TCP, by FC 02: presence (loop, light curtain), a closed detector's lamps, push-buttons."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException
 
 from drivers.driver import DriverFault, Expected, Identity, Refused, Surroundings
-from drivers.reading import ContactChange, ContactState, Modality, PresenceChange, Stamp
+from drivers.reading import Button, ButtonPress, ContactChange, ContactState, Modality, PresenceChange, Stamp
 
 MODALITY = Modality.PRESENCE
 T = TypeVar("T")
+Change = PresenceChange | ContactChange | ButtonPress
 GRAVITY = (ContactState.GREEN, ContactState.AMBER, ContactState.RED)
 READ_DISCRETE_INPUTS = 2
+BUTTON_S = 0.05  # assumed: a push-button bounces for some milliseconds, and is held for a tenth of a second
 RECONNECT_S = 0.1  # first pause before a lost link is tried again
 ILLEGAL_ADDRESS = 2  # MODBUS Application Protocol V1.1b3, 7
 
@@ -34,6 +36,7 @@ class Config(BaseModel):
     unit: int = Field(1, ge=0, le=255)
     presence_inputs: tuple[Input, ...] = Field((0, 1), min_length=1, max_length=2)
     contact_inputs: dict[ContactState, Input] = Field({}, description="Lamp of a closed detector -> input")
+    button_inputs: dict[Button, Input] = Field({}, description="Push-button of the officers' box -> input")
     debounce_s: float = Field(0.2, ge=0, le=10)
     poll_s: float = Field(0.05, ge=0.01, le=5)
     silence_s: float = Field(2.0, gt=0, le=60)
@@ -43,12 +46,17 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        points = (*self.presence_inputs, *self.contact_inputs.values())
+        points = self.points
         if len(set(points)) != len(points):
             raise ValueError(f"inputs {list(points)}: one input is named twice; each signal has its own")
         if not 0 < int(self.address.rpartition(":")[2]) <= 65535:
             raise ValueError(f"address {self.address!r}: the port is not between 1 and 65535")
         return self
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """All inputs that are read."""
+        return (*self.presence_inputs, *self.contact_inputs.values(), *self.button_inputs.values())
 
 
 class Debounced(Generic[T]):
@@ -91,6 +99,13 @@ def lamp(lit: tuple[ContactState, ...], before: ContactState | None) -> tuple[Co
     return gravest, f"several lamps are lit: {', '.join(sorted(lit, key=GRAVITY.index))}"
 
 
+def pressed(before: frozenset[Button] | None, down: frozenset[Button]) -> Button | None:
+    """The button that went down, alone; one that was down at the start is stuck, and two at once mean nothing."""
+    if before is None or len(down) != 1 or before:
+        return None
+    return next(iter(down))
+
+
 def expected(config: Config) -> tuple[Expected, ...]:
     """Inputs are polled; changes come when they come."""
     return (Expected("inputs", config.poll_s, config.silence_s),)
@@ -108,7 +123,7 @@ def _client(config: Config) -> AsyncModbusTcpClient:
 
 
 async def _inputs(client: AsyncModbusTcpClient, name: str, config: Config) -> list[bool]:
-    count = max((*config.presence_inputs, *config.contact_inputs.values())) + 1
+    count = max(config.points) + 1
     where = f"{name}: {config.address}, unit {config.unit}"
     try:
         reply = await client.read_discrete_inputs(0, count=count, device_id=config.unit)
@@ -155,9 +170,11 @@ class _Lane:
         self._presence = Debounced[tuple[bool, ...]](config.debounce_s)
         self._lit = Debounced[tuple[ContactState, ...]](config.debounce_s)
         self._lamp: ContactState | None = None
+        self._buttons = Debounced[frozenset[Button]](min(config.debounce_s, BUTTON_S))
+        self._down: frozenset[Button] | None = None
 
-    def changes(self, bits: list[bool], now_s: float, stamp: Stamp) -> list[PresenceChange | ContactChange]:
-        found: list[PresenceChange | ContactChange] = []
+    def changes(self, bits: list[bool], now_s: float, stamp: Stamp) -> list[Change]:
+        found: list[Change] = []
         on = tuple(bits[point] for point in self._config.presence_inputs)
         if self._presence.see(on, now_s):
             found.append(PresenceChange(self._name, stamp, *presence(self._config.presence_inputs, on)))
@@ -166,10 +183,15 @@ class _Lane:
             self._lamp, status = lamp(lit, self._lamp)
             if self._lamp is not None:
                 found.append(ContactChange(self._name, stamp, self._lamp, status))
+        down = frozenset(button for button, point in self._config.button_inputs.items() if bits[point])
+        if self._config.button_inputs and self._buttons.see(down, now_s):
+            button, self._down = pressed(self._down, down), down
+            if button is not None:
+                found.append(ButtonPress(self._name, stamp, button))
         return found
 
 
-async def readings(name: str, config: Config, around: Surroundings) -> AsyncIterator[PresenceChange | ContactChange]:
+async def readings(name: str, config: Config, around: Surroundings) -> AsyncIterator[Change]:
     """Changes that held for ``debounce_s``, the first state at once; disagreeing inputs are said in ``status``.
 
     A lost reply or link is ridden out for ``silence_s``; the stamp is the poll that settled the change.

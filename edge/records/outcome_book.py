@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ log = logging.getLogger("lanepulse.outcome")
 
 
 class OutcomeBook:
-    """One lane's outcomes. Calls block (journal, disk) and come one at a time."""
+    """One lane's outcomes. Calls block (journal, disk)."""
 
     def __init__(self, journal: Journal, bundles: Path, now_utc_ns: Callable[[], int]) -> None:
         self._journal, self._bundles, self._now_utc_ns = journal, bundles, now_utc_ns
+        self._one_at_a_time = threading.Lock()  # two presses in the same moment cannot both be the first
 
     def enter(self, press: Press, via: str) -> dict[str, Any]:
         """Record a press, once. The answer says what became of it, and which record stands now.
@@ -36,6 +38,10 @@ class OutcomeBook:
         """
         if not self._known(press.passage_id):
             raise OutcomeRefused(f"passage {press.passage_id}: not in this lane's record; see lanepulse verdicts")
+        with self._one_at_a_time:
+            return self._weighed(press, via)
+
+    def _weighed(self, press: Press, via: str) -> dict[str, Any]:
         earlier = self._records(press.passage_id)
         answer, met = weigh(press, earlier)
         if answer is Answer.RECORDED:

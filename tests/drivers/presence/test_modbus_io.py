@@ -16,7 +16,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from drivers.driver import Refused, Surroundings
 from drivers.presence import modbus_io
-from drivers.reading import ClockQuality, ContactChange, ContactState, PresenceChange
+from drivers.reading import Button, ButtonPress, ClockQuality, ContactChange, ContactState, PresenceChange
 
 
 def surroundings() -> Surroundings:
@@ -81,6 +81,44 @@ def test_a_vehicle_comes_and_disagreeing_inputs_and_the_lamp_are_reported() -> N
                 assert (lamp.state, lamp.status) == (ContactState.GREEN, "ok")
 
     asyncio.run(run())
+
+
+def test_a_push_button_counts_once_when_it_goes_down_alone() -> None:
+    async def run() -> None:
+        async with module() as device:
+            config = configured(device.port, button_inputs={"nobody": 8, "found": 9, "undo": 10}, debounce_s=0.0)
+            await device.set(inputs={"10": True})  # stuck before the lane began
+            async with aclosing(modbus_io.readings("lane_io", config, surroundings())) as changes:
+                assert isinstance(await anext(changes), PresenceChange)
+                await device.set(inputs={"10": False})
+                await device.set(inputs={"0": True, "1": True})  # the poll that sees it has seen the button go up
+                assert isinstance(await anext(changes), PresenceChange)
+                await device.set(inputs={"9": True})
+                press = await anext(changes)
+                assert isinstance(press, ButtonPress)
+                assert (press.button, press.device) == (Button.FOUND, "lane_io")
+                await device.set(inputs={"9": False})
+                await device.set(inputs={"0": False, "1": False})
+                assert isinstance(await anext(changes), PresenceChange)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("before", "down", "button"),
+    [
+        (None, {"found"}, None),
+        (set(), {"found"}, Button.FOUND),
+        (set(), {"found", "nobody"}, None),
+        ({"found", "nobody"}, {"nobody"}, None),
+        ({"found"}, set(), None),
+    ],
+)
+def test_two_buttons_at_once_and_a_stuck_one_mean_nothing(
+    before: set[str] | None, down: set[str], button: Button | None
+) -> None:
+    was = None if before is None else frozenset(map(Button, before))
+    assert modbus_io.pressed(was, frozenset(map(Button, down))) is button
 
 
 def test_a_chattering_input_is_not_a_change() -> None:
