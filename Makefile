@@ -25,7 +25,7 @@ setup: .venv/.runtime ## what the product stands on, in .venv
 	touch $@
 
 test: .venv/.test lint ## lint, types, import arrows, every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/.test ## ruff, mypy strict, import arrows
 	$(BIN)/ruff check .

@@ -88,7 +88,7 @@ class Log(logging.Handler):
         self._news.set()
 
     async def until(self, device: str, word: str, times: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while self.said[device, word] < times:
                 self._news.clear()
                 await self._news.wait()

@@ -416,7 +416,7 @@ def test_a_server_that_stalls_talks_or_trickles_costs_no_record(
     async def scene() -> None:
         async with misbehaving(folder, mode) as port:
             lane, blocks = Lane(1_768_896_000 * 10**9), []
-            config = configured(port, "LP_LANE1:B1", silence_s=1.0)
+            config = configured(port, "LP_LANE1:B1", silence_s=1.0 if mode == "stall" else 60.0)
             async with aclosing(seedlink.readings("chassis", config, lane.around)) as stream:
                 blocks += await take(stream, count)
                 if mode == "stall":
