@@ -50,6 +50,7 @@ from fusion.evidence.vibration import prepare_vibration
 from fusion.judge import Issue, Look, Model, Occasion, judge
 from fusion.passage import BodyType, Context, Passage
 from fusion.policy import Policy
+from fusion.runtime import runtime
 from fusion.verdict import Level, ProducedBy, Verdict
 
 NO_CALIBRATIONS = Calibrations({})
@@ -75,6 +76,7 @@ class Produced:
             model_sha256=self.model.sha256,
             config_sha256=self.config_sha256,
             calibrations=dict(calibrations),
+            runtime=runtime(),
         )
 
 

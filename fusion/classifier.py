@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fusion.evidence.evidence import Evidence, silent
 from fusion.onnx_wire import Needs, needs
+from fusion.runtime import THREADS
 from fusion.verdict import MODALITIES, SUM_TOLERANCE, State
 
 MODEL_BYTES_MOST = 16 << 20  # assumed: ours are a few kB
@@ -237,8 +238,9 @@ def _check_needs(wanted: Needs, name: str) -> None:
 
 def _open(model: bytes, contract: Contract) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = THREADS
+    options.inter_op_num_threads = THREADS
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL  # runtime.OPTIMISATION
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     try:

@@ -64,14 +64,25 @@ class Reason(Strict):
     text: str
 
 
+class Runtime(Strict):
+    """On what it was computed: the same again gives the same bits; elsewhere they agree to the published rounding."""
+
+    processor: str
+    onnxruntime: str
+    numpy: str
+    threads: int
+    optimisation: str
+
+
 class ProducedBy(Strict):
-    """What made the verdict, so that it can be made again."""
+    """What made the verdict, so that it can be made again. ``runtime`` is None where a program did not say it."""
 
     version: str
     model: str
     model_sha256: str
     config_sha256: str
     calibrations: dict[str, str]
+    runtime: Runtime | None = None
 
 
 class Verdict(Strict):

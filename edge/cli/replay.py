@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,18 +12,27 @@ from edge.cli.main import DONE, NO, WRONG_USE
 from edge.cli.options import Settings, common
 from edge.cli.output import say, say_json, tell
 
+if TYPE_CHECKING:
+    from edge.replay import Comparison
+
 
 @click.command(
     "replay",
     epilog="\b\nExamples:\n  lanepulse replay passage.zip --json\n  lanepulse replay --compare lane/state/bundles/*",
 )
 @click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--compare", is_flag=True, help="Check digests, then every field of every verdict that was published.")
+@click.option(
+    "--compare", "against", is_flag=True, help="Check digests, then every field of every verdict that was published."
+)
 @click.option("--model", type=click.Path(path_type=Path), help="Another model than the configured or released one.")
 @common
-def command(settings: Settings, bundles: tuple[Path, ...], compare: bool, model: Path | None) -> int:
-    """Weigh each of BUNDLES again and print its last verdict. With --compare exit 1 where anything differs."""
-    from edge.replay import compared, replayed
+def command(settings: Settings, bundles: tuple[Path, ...], against: bool, model: Path | None) -> int:
+    """Weigh each of BUNDLES again and print its last verdict.
+
+    With --compare exit 1 where anything differs. A verdict that was made on another processor or another release of the
+    libraries is compared to the published rounding, and the answer says so.
+    """
+    from edge.replay import compare, replayed
     from fusion.bundle.fault import BundleFault
     from fusion.classifier import ModelRefused
 
@@ -36,13 +45,13 @@ def command(settings: Settings, bundles: tuple[Path, ...], compare: bool, model:
     for path in bundles:
         try:
             again = replayed(path, lane)
-            differences = compared(again) if compare else []
+            comparison = compare(again) if against else None
         except BundleFault as fault:
             tell(f"lanepulse replay: {path}: {fault}")
             code = WRONG_USE
             continue
-        _print(settings, path, again.verdicts[-1].document(), again.notes, differences if compare else None)
-        if differences and code == DONE:
+        _print(settings, path, again.verdicts[-1].document(), again.notes, comparison)
+        if comparison is not None and comparison.differences and code == DONE:
             code = NO
     return code
 
@@ -64,7 +73,7 @@ def _print(
     path: Path,
     verdict: Mapping[str, Any],
     notes: Sequence[str],
-    differences: Sequence[str] | None,
+    comparison: Comparison | None,
 ) -> None:
     for note in notes:
         tell(f"{path.name}: {note}")
@@ -73,10 +82,18 @@ def _print(
     else:
         weights = ", ".join(_weights(verdict))
         say(f"{verdict['passage_id']}  {verdict['level']:9}  score {verdict['score']:.6f}  {weights}")
-    for difference in differences or ():
+    if comparison is None:
+        return
+    for difference in comparison.differences:
         tell(f"{path.name}: differs: {difference}")
-    if differences == []:
+    if comparison.differences:
+        return
+    if comparison.within is None:
         tell(f"{path.name}: equal to what was published")
+    else:
+        tell(
+            f"{path.name}: made on another processor or libraries: same to within {comparison.within:g}, decision equal"
+        )
 
 
 def _weights(verdict: Mapping[str, Any]) -> Iterator[str]:
