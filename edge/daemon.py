@@ -38,7 +38,8 @@ from edge.publish.replay import Replay
 from edge.quarantine import Quarantine
 from edge.radiograph_desk import RadiographDesk, Scanner
 from edge.reading_queue import ReadingQueue
-from edge.records import outcome_control, radiograph_control, reliability
+from edge.records import covert_control, outcome_control, radiograph_control, reliability
+from edge.records.covert import CovertBook
 from edge.records.outcome_book import OutcomeBook
 from edge.referral import control as case_control
 from edge.referral.book import CaseBook
@@ -134,6 +135,7 @@ class _Daemon:
         self._produced = Produced(self._version, model, config.sha256)
         self._outcomes = OutcomeBook(journal, places.bundles, time.time_ns)
         self._cases = CaseBook(journal, places, time.time_ns)
+        self._covert = CovertBook(journal, time.time_ns)
         self._buttons = ButtonBox(self._outcomes, time.monotonic)
         if last is not None:
             self._buttons.announced(last)
@@ -337,7 +339,7 @@ class _Daemon:
             "calibrated": calibrated,
             "diagnostics": diagnose,
         }
-        return {**asked, **outcomes, **cases}
+        return {**asked, **outcomes, **cases, **covert_control.handlers(self._covert)}
 
     def _device_of(self, request: Mapping[str, Any]) -> Supervised:
         device = self._devices.get(str(request.get("device")))

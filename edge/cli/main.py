@@ -19,11 +19,13 @@ DONE, NO, WRONG_USE, UNREACHABLE, STOPPED = 0, 1, 2, 3, 130
 TEXT_COLUMNS = 100  # of help texts, whatever the terminal: they are read in pipes and documents too
 COMMANDS = {
     "analyse": ("edge.cli.analyse", "What works, and what is missed."),
+    "audit": ("edge.cli.audit", "Were the unforeseeable searches drawn as the site says?"),
     "booth": ("edge.cli.booth", "The officer's page, for booth, tablet and phone."),
     "calibrate": ("edge.cli.calibrate", "Make sensors tell the truth, and prove it."),
     "challenge": ("edge.cli.challenge", "A known source presented, judged against its record."),
     "check": ("edge.cli.check", "Is this lane fit to run? Configuration, keys, model, disk, clock."),
     "context": ("edge.cli.context", "Say what is known of the vehicle in the lane."),
+    "covert": ("edge.cli.covert", "Volunteers hidden on purpose: how many are caught?"),
     "devices": ("edge.cli.devices", "What is configured, and what answers."),
     "diagnostics": ("edge.cli.diagnostics", "What support needs to know, without secrets."),
     "evaluate": ("edge.cli.evaluate", "What is caught, and what is not: many passages whose outcome is known."),

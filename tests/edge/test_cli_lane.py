@@ -17,6 +17,8 @@ from edge.cli.main import run
 from edge.control import ControlFault, Handler, Peer, serve
 from edge.journal.journal import Journal
 from edge.places import Places
+from edge.records import covert_control
+from edge.records.covert import CovertBook
 from edge.status import InHand, LaneState
 from edge.supervisor import DeviceHealth
 
@@ -170,3 +172,26 @@ def test_a_changed_row_is_exit_1_and_named(tmp_path: Path, capfd: pytest.Capture
 
 def test_no_journal_is_exit_2(tmp_path: Path) -> None:
     assert run(["journal", "verify", "--root", str(tmp_path)]) == 2
+
+
+def test_a_covert_test_from_the_command_line_leaves_its_words_with_who_entered_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "test-7.json"
+    enter = ["covert", "enter", "--people", "2", "--place", "rear", "--secret", str(secret), "--root"]
+    assert run([*enter, str(tmp_path / "nowhere")]) == 3
+    assert not secret.exists()
+    with Journal.open(tmp_path / "journal.db", None) as journal:
+        book = CovertBook(journal, lambda: 1_780_000_000_000_000_000)
+        with a_lane(tmp_path / "lane", covert_control.handlers(book)) as places:
+            root = str(places.state.parent)
+            assert run([*enter, root]) == 0
+            assert secret.stat().st_mode & 0o777 == 0o600
+            assert run([*enter, root]) == 2  # the file is there: words are never overwritten
+            journal.append("passage.opened", PASSAGE, {"began_utc": "2026-03-01T10:15:02Z"})
+            assert run(["covert", "reveal", str(secret), PASSAGE, "--root", root]) == 0
+            assert run(["covert", "reveal", str(secret), PASSAGE, "--root", root]) == 1
+            capfd.readouterr()
+            assert run(["covert", "list", "--json", "--root", root]) == 0
+    (told,) = json.loads(capfd.readouterr().out)["tests"]
+    assert (told["passage_id"], told["people"], told["place"]) == (PASSAGE, 2, "rear")
