@@ -44,6 +44,8 @@ from edge.records.outcome_book import OutcomeBook
 from edge.referral import control as case_control
 from edge.referral.book import CaseBook
 from edge.resume_notes import ResumeNotes
+from edge.retention import control as retention
+from edge.retention.spools import spools_of
 from edge.service_notify import notify, watchdog_period_s
 from edge.status import LaneState, document
 from edge.supervisor import DeviceHealth, Supervised
@@ -139,6 +141,9 @@ class _Daemon:
         self._buttons = ButtonBox(self._outcomes, time.monotonic)
         if last is not None:
             self._buttons.announced(last)
+        self._keeper = retention.Keeper(
+            journal, places, config.retention, self._clock.quality, spools_of(config.devices)
+        )
         self._reliability = reliability.Reliability(journal, time.time_ns)
         self._in_force = InForce(store_of(places), config.calibration.grace_days, time.time_ns)
         self._radiographs = RadiographDesk(journal, places.bundles, self._produced, _scanners(config), time.time_ns)
@@ -200,6 +205,7 @@ class _Daemon:
             others.append(tasks.create_task(self._clock.watch(self._stepped)))
             others += [tasks.create_task(device.run()) for device in self._devices.values()]
             others += [tasks.create_task(self._sign()), tasks.create_task(self._keep_notes())]
+            others.append(tasks.create_task(self._keeper.keep()))
             await self._flow(stop)
             for task in others:
                 task.cancel()
@@ -302,7 +308,12 @@ class _Daemon:
                 raise ValueError("context: give passage_id and context")
             said = Declared.model_validate(words).said()
             try:
-                await self._lane.declare(passage_id, said, outcome_control.source_of(request, peer))
+                source = outcome_control.source_of(request, peer)
+                await self._lane.declare(passage_id, said, source)
+                if said.get("plates"):  # kept apart, so that they can be found and forgotten
+                    plates = [{"text": text, "position": "unknown"} for text in said["plates"]]
+                    words = {"passage_id": passage_id, "plates": plates}
+                    await asyncio.to_thread(self._cases.enter, "plates", words, source)
             except JournalFault as fault:
                 raise ValueError(f"not recorded, and so not taken: {fault}") from None
             return {"passage_id": passage_id}
@@ -330,7 +341,7 @@ class _Daemon:
 
         outcomes = outcome_control.handlers(self._outcomes) | reliability.handlers(self._reliability)
         outcomes |= radiograph_control.handlers(self._radiographs, self._lane.assign)
-        cases = case_control.handlers(self._cases)
+        cases = case_control.handlers(self._cases) | retention.handlers(self._keeper)
         asked = {
             "status": status,
             "context": context,

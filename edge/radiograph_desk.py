@@ -6,6 +6,7 @@ the bundle's copy of the verdicts, the row that says how it was joined. `take_up
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -150,7 +151,10 @@ class RadiographDesk:
         self._waiting.pop(name, None)
         self._kept.pop(name, None)
         log.info("passage %s: a radiograph joined, by %s", passage_id, by)
-        self._journal.append(JOINED, passage_id, self._told(radiograph) | {"file": file, "joined_by": by})
+        path = self._bundles / passage_id / (file or "")
+        digest = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None  # sealed later
+        told = self._told(radiograph) | {"file": file, "joined_by": by, "digest": digest}
+        self._journal.append(JOINED, passage_id, told)
 
     def join(self, radiograph: Radiograph, passage_id: str, by: str) -> Iterator[Row]:
         """Late evidence into its bundle, and the new revision that it makes. Rows are verdicts to announce.

@@ -73,12 +73,16 @@ class Spool:
     def _take_over(self, last_read: str) -> None:
         for left_over in self._incoming.iterdir():  # half of something, from before a power cut: it was never confirmed
             left_over.unlink()
-        known = self.after("")
-        names = [one.path.name for one in known] + [last_read]
-        self._bytes = sum(one.path.stat().st_size for one in known)
-        self._seen = {(one.instance, one.content): one for one in known}
+        names = [one.path.name for one in self._count_again()] + [last_read]
         self._last_ns = max(int(name.partition("-")[0] or 0) for name in names)
         self._number = 0
+
+    def _count_again(self) -> list[Stored]:
+        """What is there now: the lane's retention takes old objects away."""
+        known = self.after("")
+        self._bytes = sum(one.path.stat().st_size for one in known)
+        self._seen = {(one.instance, one.content): one for one in known}
+        return known
 
     def after(self, name: str) -> list[Stored]:
         """What came after the object of that name, oldest first."""
@@ -125,6 +129,8 @@ class Spool:
                 part.unlink()
                 return before, False
             size = part.stat().st_size
+            if size > self.free_bytes():
+                self._count_again()  # old objects may have expired meanwhile
             if size > self.free_bytes():
                 raise SpoolFull(f"{self._folder}: {self._max_bytes} bytes are full; move old objects away")
             self._last_ns = max(self._now_utc_ns(), self._last_ns + 1)  # names go on in order when the clock steps back

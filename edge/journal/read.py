@@ -50,6 +50,19 @@ class Reader:
         ):
             yield Row(*columns)
 
+    def with_openings(self) -> list[Row]:
+        """Rows whose private words, or some of them, are still there."""
+        return self._rows("WHERE sequence IN (SELECT sequence FROM private) ORDER BY sequence")
+
+    def first_time_after(self, sequence: int, least_ns: int, most_ns: int) -> int | None:
+        """When the first row after ``sequence`` was written whose time lies within these bounds."""
+        found = self._db.execute(
+            "SELECT written_utc_ns FROM rows WHERE sequence > ? AND written_utc_ns BETWEEN ? AND ?"
+            " ORDER BY sequence LIMIT 1",
+            (sequence, least_ns, most_ns),
+        ).fetchone()
+        return None if found is None else int(found[0])
+
     def opening_texts(self, sequence: int) -> dict[str, str]:
         """Name -> the text that the row committed to, where it was not deleted."""
         return dict(self._db.execute("SELECT name, opening FROM private WHERE sequence = ? ORDER BY name", (sequence,)))

@@ -54,8 +54,13 @@ class _Walk:
     redacted: set[int] = field(default_factory=set)
 
 
-def verify(path: Path, public_key: Ed25519PublicKey | None) -> Verification:
+def verify(path: Path, public_key: Ed25519PublicKey | None, *, beside: bool = True) -> Verification:
     """Walk the chain, the heads and the private values; see ``edge/journal/chain.py`` for what is hashed.
+
+    Args:
+        path: the journal, or a copy of one.
+        public_key: of the lane; None checks no signature.
+        beside: whether ``head.json`` in the same folder is of this journal; of a copy it is not.
 
     Raises:
         FileNotFoundError: there is no journal at ``path``.
@@ -65,7 +70,7 @@ def verify(path: Path, public_key: Ed25519PublicKey | None) -> Verification:
     walk = _Walk(public_key)
     openings = 0
     try:
-        head_file = _head_file(path)  # before the rows: what it signs is in the journal by then
+        head_file = _head_file(path) if beside else None  # before the rows: what it signs is in the journal by then
         with closing(connect(path)) as db:
             db.text_factory = bytes  # damaged text must be hashed, not decoded
             form = db.execute("PRAGMA user_version").fetchone()[0]

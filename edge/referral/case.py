@@ -19,7 +19,16 @@ from edge.referral.words import Photo, read_words
 
 FAILING = frozenset({"missing", "broken", "cut", "open"})  # states of a check that say: not secured
 BROKEN_SEALS = frozenset({"broken", "missing", "changed"})
-PROVED = ("passage.opened", "context", "verdict", "bundle", "outcome", PLATES, NOTE)  # kinds of rows that a pack proves
+PROVED = (
+    "passage.opened",
+    "context",
+    "verdict",
+    "bundle",
+    "radiograph",
+    "outcome",
+    PLATES,
+    NOTE,
+)  # kinds of rows that a pack proves
 BUNDLE_GROWS = frozenset({"outcome.json", "verdicts.jsonl", "late.json", "passage.json"})
 Kind = Literal["entrant", "unsecured"]
 

@@ -17,6 +17,7 @@ from fusion.bundle.times import parse_utc
 
 LONGEST_ACCOUNT = 4_000  # letters; assumed: two pages of what a driver said
 LONGEST_CAUSE = 200
+MOST_PLATES = 4  # as many as a context may name
 MOST_PHOTOS = 40  # of one passage; assumed: fourteen checks, each from near and far
 MOST_PHOTO_BYTES = 16 * 1024 * 1024
 MOST_GBP = 1_000_000.0  # assumed: a hundred entrants at the highest penalty for each (SCIENCE 8)
@@ -56,7 +57,7 @@ class PlateWord(_Strict):
 
     text: Annotated[str, Field(min_length=1, max_length=64)]
     country: Annotated[str, Field(pattern=r"^[A-Z]{1,3}$")] | None = None  # as on the vehicle: GB, F, PL
-    position: Literal["tractor", "trailer"]
+    position: Literal["tractor", "trailer", "unknown"]
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @field_validator("text")
@@ -72,15 +73,15 @@ class Plates(_Strict):
     """The plates of a passage, all of them: a later row replaces an earlier one."""
 
     passage_id: Identifier
-    plates: Annotated[list[PlateWord], Field(min_length=1, max_length=2)]
+    plates: Annotated[list[PlateWord], Field(min_length=1, max_length=MOST_PLATES)]
     no_trailer: bool = False
     officer: OfficerId | None = None
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Plates:
-        positions = [plate.position for plate in self.plates]
+        positions = [plate.position for plate in self.plates if plate.position != "unknown"]
         if len(set(positions)) != len(positions):
-            raise ValueError(f"two plates for the {positions[0]}")
+            raise ValueError("two plates for one of tractor and trailer")
         if self.no_trailer and "trailer" in positions:
             raise ValueError("no trailer, and a trailer's plate: give one of the two")
         return self
