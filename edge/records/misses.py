@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.records.intervals import Rate, Recapture, share, weighted_count
-from fusion.evaluation.exact_share import UNKNOWN, Estimate
+from edge.records.intervals import Rate, Recapture, chapman, share, weighted_count
+from fusion.evaluation.exact_share import CONFIDENCE, UNKNOWN, Estimate
 
 VERIFICATION_BIAS = (
     "Outcomes exist only for searched vehicles, and vehicles are searched because something spoke against them: a"
@@ -161,17 +161,24 @@ def _statement(
                 f"{counted.searches} audits found nobody: at most {_number(counted.missed.high)} lorries with somebody"
                 " inside were advised not to be searched (95 %, one-sided)."
             )
-        if by_audit.value is not None:
+        if by_audit.value is not None and counted.finds:
             said.append(
                 f"Beside {finds} finds that were prompted, the lane stopped {_percent(by_audit)} of those it judged."
             )
+        elif by_audit.low is not None:
+            said.append(
+                f"Beside {finds} finds that were prompted, the lane stopped {100 * by_audit.low:.0f} % or more of those"
+                " it judged (95 %, one-sided)."
+            )
     if tried.of:
         said.append(f"Of {tried.of} covert tests {tried.cases} were prompted: {_percent(tried.estimate)}.")
-    if recapture is not None and recapture.estimate.value is not None:
+    if recapture is not None:
+        least = chapman(recapture.first, recapture.second, recapture.both, 2 * CONFIDENCE - 1).estimate.low
         said.append(
-            f"Two blind modalities saw {recapture.first} and {recapture.second}, {recapture.both} of them both: there"
-            f" were at least about {_number(recapture.estimate.value)} (95 %: {_range(recapture.estimate)}) where both"
-            f" measured; {recapture.seen} were seen by either. What both are blind to is not in it."
+            f"Two blind modalities saw {recapture.first} and {recapture.second} of the finds, {recapture.both} of them"
+            f" both: where both measured there were about {_number(recapture.estimate.value)} ±"
+            f" {_number(recapture.standard_error)}, and {_number(least)} or more (95 %, one-sided); {recapture.seen}"
+            " were seen by either. It is a floor: what both are blind to is not in it."
         )
     if together.value is None and together.low is not None:
         said.append(
