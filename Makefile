@@ -48,6 +48,9 @@ kill: .venv/.test ## kill -9 of the daemon at twenty random moments of a busy la
 coverage: .venv/.test ## do the stated 95 % intervals of calibrations hold the truth? 100 detunings of each
 	DETUNINGS=100 $(BIN)/pytest --timeout 600 -rP tests/calibration/test_coverage.py
 
+coverage-record: .venv/.test ## do the printed intervals of the record hold the truth? 200 generated years
+	YEARS=200 $(BIN)/pytest --timeout 7200 -rP tests/edge/records/test_coverage.py
+
 unplug: .venv/.test ## every device unplugged and plugged again fifty times
 	UNPLUGS=50 $(BIN)/pytest --timeout 1800 tests/hil/test_unplug.py
 

@@ -24,6 +24,7 @@ Counts = NDArray[np.int64]
 REFERENCE_DAYS = 90  # assumed: a season's first quarter; the first such days of the period are the reference
 REFERENCE_CONFIDENCE = 0.99
 FALSE_ALARMS_PER_DAY = 1 / 3_650  # assumed: one in ten years, of all series of a report together
+FEWEST_DAYS = 3  # assumed: one strange day, or two, is no new level
 FACTORS = (1.25, 1.5, 2.0, 3.0)  # sizes of a change that are looked for, all at once
 
 
@@ -103,7 +104,8 @@ def _first_alarm(
     shifts = np.array([_shifted(null, factor if direction is Direction.UP else 1 / factor) for factor in FACTORS])
     x, n = (np.array(counts[start:], dtype=np.float64)[:, None] for counts in (series.cases, series.of))
     steps = x * np.log(shifts / null) + (n - x) * np.log((1 - shifts) / (1 - null))  # (days, factors)
-    sums = np.vstack([np.zeros(len(shifts)), np.cumsum(steps / wider, axis=0)])
+    steps = np.minimum(steps / wider, bound / FEWEST_DAYS)
+    sums = np.vstack([np.zeros(len(shifts)), np.cumsum(steps, axis=0)])
     evidence = sums[1:] - np.minimum.accumulate(sums[:-1], axis=0)
     over = np.flatnonzero(evidence.max(axis=1) >= bound)
     if len(over) == 0:
