@@ -57,6 +57,9 @@ unplug: .venv/.test ## every device unplugged and plugged again fifty times
 outcomes: .venv/.test ## forty outcomes entered by clicks in a real browser, at most two touches each
 	OUTCOMES=40 $(BIN)/pytest --timeout 600 tests/edge/booth/test_outcome.py
 
+test-browser: .venv/.test ## the booth's page at every size, light, language and sight; screenshots in build/screenshots
+	LOOKS=all SCREENSHOTS=build/screenshots $(BIN)/pytest tests/edge/booth
+
 pins: ## resolve requirements/ anew after a change in pyproject.toml (needs uv)
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/test.txt
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml -o requirements/runtime.txt

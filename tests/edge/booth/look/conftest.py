@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from playwright.sync_api import Browser
 
 from drivers.reading import ClockQuality, GasSample, Point, RadiometricFrame, Stamp, VibrationBlock, WeatherSample
 from edge.places import Places
@@ -22,6 +25,14 @@ from hil.devices import dicos_object
 from hil.world.radiography import Beam, Load, Stowed, radiograph
 from hil.world.radiometry import Drive, Hidden, Side, View, film
 
+# The browser's own decoder, of an image that was fetched by a page of the same origin or given in the address.
+DECODE = """async (source) => {
+  const image = await createImageBitmap(await (await fetch(source)).blob());
+  const pen = new OffscreenCanvas(image.width, image.height).getContext("2d");
+  pen.drawImage(image, 0, 0);
+  const values = pen.getImageData(0, 0, image.width, image.height).data;
+  return [image.height, image.width, new Uint8Array(values.buffer).toBase64()];
+}"""
 SECOND = 1_000_000_000
 BEGAN = 1_772_360_102 * SECOND  # 2026-03-01T10:15:02Z
 AT_S = (*np.arange(0.0, 6.0, 0.25).tolist(), *np.arange(6.0, 16.0, 1.0).tolist())
@@ -33,7 +44,8 @@ DOCUMENT = {
 VIEW = View(rows=48, columns=64, height_m=3.4, netd_k=0.35, channels_k=0.2, baseline_k=0.2, drift_k_per_s=0.0)
 SIDE = Side("soft_sided", 13.6, 286.0, 282.0, 80.0, 0.75, 0.03, 0.0, 0.0, (), seed=6)
 SITTING = Hidden(along_m=6.0, up_m=1.8, pose="sitting", emissivity=0.7, uncovered=1.0)
-LOAD = Load(10.0, 30.0, 0.7, ((4.0, 5.2),), (Stowed(4.6, 1.7, "sitting", 30.0),), seed=4)
+LOAD = Load(10.0, 30.0, 0.7, ((4.0, 5.2),), (), seed=4)
+STOWED = Stowed(4.6, 1.7, "sitting", 30.0)
 BEAM = Beam(pixel_m=0.01, mu_cm2_g=0.055, photons=3e4, scatter=0.02, air=0.85, spread_m=0.006)
 
 
@@ -42,20 +54,18 @@ def stamp(at_s: float) -> Stamp:
     return Stamp(at, at, at, ClockQuality(True, 250_000))
 
 
-@pytest.fixture(scope="session")
-def frames() -> tuple[NDArray[np.float32], ...]:
-    """The lorry rolls in until the place where somebody sits stands in view."""
+def rolling_in(people: tuple[Hidden, ...]) -> tuple[NDArray[np.float32], ...]:
+    """The lorry rolls in until the place where somebody may sit stands in view."""
     for seed in range(200):
-        taken = film(replace(SIDE, people=(SITTING,)), VIEW, Drive(1.0, 3.0, 1), AT_S, np.random.default_rng(seed))
+        taken = film(replace(SIDE, people=people), VIEW, Drive(1.0, 3.0, 1), AT_S, np.random.default_rng(seed))
         if 7.0 < taken.to_m < 14.0 and -1.0 < taken.from_m < 5.0:
             return taken.frames
     raise AssertionError("no such film")
 
 
-@pytest.fixture(scope="session")
-def scan() -> bytes:
+def scanned(people: tuple[Stowed, ...]) -> bytes:
     """A radiograph as a scanner sends it."""
-    picture = radiograph(LOAD, BEAM, np.random.default_rng(1))
+    picture = radiograph(replace(LOAD, people=people), BEAM, np.random.default_rng(1))
     words = np.round(np.clip(picture, 0, 1) * 0xFFFF).astype("<u2")
     told = dicos_object.Scan(rows=words.shape[0], columns=words.shape[1], spacing_mm="10.0\\10.0")
     whole, blank = dicos_object.part10(told), dicos_object.words(told).astype("<u2").tobytes()
@@ -63,24 +73,37 @@ def scan() -> bytes:
     return whole.replace(blank, words.tobytes())
 
 
+@pytest.fixture(scope="session")
+def passages(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Path, dict[str, dict[str, Any]]]]:
+    """With somebody hidden or nobody: the folder of a passage that all four kinds of sensors saw, and what both imagers
+    make of it."""
+    return {hidden: _recorded(tmp_path_factory.mktemp("seen"), hidden) for hidden in (True, False)}
+
+
+def _recorded(folder: Path, hidden: bool) -> tuple[Path, dict[str, dict[str, Any]]]:
+    name = "01JQ0F7Y3W8V5R2M9K4TPQRSTV"
+    writer = BundleWriter.begin(folder, name, DOCUMENT)
+    frames = rolling_in((SITTING,) if hidden else ())
+    for number, (at_s, frame) in enumerate(zip(AT_S, frames, strict=True)):
+        writer.frame(RadiometricFrame("imager", stamp(at_s), frame, number, "left"))
+    writer.weather(WeatherSample("mast", stamp(0.0), 1.0, temperature_c=8.9))
+    _air(writer, 900.0 if hidden else 18.0)
+    _motion(writer, 900.0 if hidden else 0.0)
+    writer.radiograph(scanned((STOWED,) if hidden else ()))
+    done = writer.complete({**DOCUMENT, "passage_id": name, "ended_utc": "2026-03-01T10:15:47Z"})
+    return done.path, _seen(read(done.path).passage())
+
+
 @pytest.fixture(scope="module")
 def recorded(
-    stage: Any, frames: tuple[NDArray[np.float32], ...], scan: bytes
-) -> Callable[[str, float], dict[str, dict[str, Any]]]:
-    """Records a passage with all four kinds of sensors; what comes back is the evidence of both imagers."""
+    stage: Any, passages: dict[bool, tuple[Path, dict[str, dict[str, Any]]]]
+) -> Callable[..., dict[str, dict[str, Any]]]:
+    """Gives a lorry of the stage a passage's folder; what comes back is the evidence of both imagers."""
 
-    def record(passage_id: str, rise_ppm: float = 900.0) -> dict[str, dict[str, Any]]:
-        bundles: Path = Places.under(stage.root).bundles
-        bundles.mkdir(parents=True, exist_ok=True)
-        writer = BundleWriter.begin(bundles, passage_id, DOCUMENT)
-        for number, (at_s, frame) in enumerate(zip(AT_S, frames, strict=True)):
-            writer.frame(RadiometricFrame("imager", stamp(at_s), frame, number, "left"))
-        writer.weather(WeatherSample("mast", stamp(0.0), 1.0, temperature_c=8.9))
-        _air(writer, rise_ppm)
-        _motion(writer)
-        writer.radiograph(scan)
-        ended = {**DOCUMENT, "passage_id": passage_id, "ended_utc": "2026-03-01T10:15:47Z"}
-        return _seen(read(writer.complete(ended).path).passage())
+    def record(passage_id: str, hidden: bool = True, without: str = "") -> dict[str, dict[str, Any]]:
+        folder, seen = passages[hidden]
+        shutil.copytree(folder, Places.under(stage.root).bundles / passage_id, ignore=lambda *_: {without})
+        return {name: {**part} for name, part in seen.items()}
 
     return record
 
@@ -93,13 +116,13 @@ def _air(writer: BundleWriter, rise_ppm: float) -> None:
         writer.gas(GasSample("outside", stamp(second + 0.3), Point.AMBIENT, float(431.0 + noise.normal(0, 5))))
 
 
-def _motion(writer: BundleWriter) -> None:
+def _motion(writer: BundleWriter, beat_counts: float) -> None:
     """Two sensors on the body with a beat of 72 a minute, one on the ground without."""
     noise, rate_hz = np.random.default_rng(5), 100.0
     at_s = np.arange(0, 45, 1 / rate_hz)
     beat = np.exp(-(((at_s * 1.2) % 1.0 - 0.3) ** 2) / 0.004) * np.sin(2 * np.pi * 7 * at_s)
     for sensor, share in (("B1", 1.0), ("B2", 0.45), ("G1", 0.0)):
-        counts = np.rint(900 * share * beat + noise.normal(0, 60, at_s.size))
+        counts = np.rint(beat_counts * share * beat + noise.normal(0, 60, at_s.size))
         writer.vibration(VibrationBlock("chassis", stamp(0.0), sensor, "EHZ", rate_hz, counts, 1))
 
 
@@ -164,3 +187,37 @@ def _silent(modality: str, state: str, cause: str) -> dict[str, Any]:
         "modality": modality, "state": state, "log10_lr": 0.0, "quality": None, "cause": cause, "where": None,
         "features": {},
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pixels(browser: Browser, address: str) -> Iterator[Callable[[str], NDArray[np.uint8]]]:
+    """(rows, columns, 4) uint8 of an image, as a browser decodes it."""
+    canvas = browser.new_page()
+
+    def decoded(source: str) -> NDArray[np.uint8]:
+        canvas.goto(f"{address}/settings" if source.startswith("http") else "about:blank")
+        rows, columns, values = canvas.evaluate(DECODE, source)
+        return np.frombuffer(base64.b64decode(values), np.uint8).reshape(rows, columns, 4)
+
+    yield decoded
+    canvas.close()
+
+
+@pytest.fixture(scope="module")
+def show(stage: Any, recorded: Callable[..., Any], looked_at: Callable[..., dict[str, Any]]) -> Callable[[str], str]:
+    """Brings the lane into a state that a page has a face for; the answer is the passage."""
+
+    def shown(state: str) -> str:
+        if state == "waiting":
+            stage.leave()
+            return ""
+        passage_id: str = stage.enter()
+        seen = recorded(passage_id, state in ("search", "open_now"), "co2.csv" if state == "recheck" else "")
+        if state == "measuring":
+            going_on = [{"code": "measuring", "text": "Measuring goes on"}]
+            stage.verdict(passage_id, "recheck", final=False, reasons=going_on)
+        else:
+            stage.verdict(passage_id, state, **looked_at(seen, state))
+        return passage_id
+
+    return shown

@@ -8,25 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.sync_api import Page, expect
 
 from edge.booth.images import Images, NoImage
 from edge.booth.pictures import pictures
 from edge.places import Places
 
-PIXELS = """async (source) => {
-  const image = new Image(); image.src = source; await image.decode();
-  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight), pen = canvas.getContext("2d");
-  pen.drawImage(image, 0, 0);
-  return [image.naturalHeight, image.naturalWidth, [...pen.getImageData(0, 0, canvas.width, canvas.height).data]];
-}"""
+Pixels = Callable[[str], NDArray[np.uint8]]
 BOX = "one => ['x', 'y', 'width', 'height'].map((name) => Number(one.getAttribute(name)))"
-
-
-def decoded(page: Page, source: str) -> Any:
-    """(rows, columns, 4) uint8, as the browser's own decoder reads it."""
-    rows, columns, values = page.evaluate(PIXELS, source)
-    return np.array(values, np.uint8).reshape(rows, columns, 4)
 
 
 @pytest.fixture
@@ -37,10 +27,12 @@ def lorry(stage: Any, recorded: Callable[..., Any], looked_at: Callable[..., dic
     return passage_id
 
 
-def test_the_warm_person_is_bright_within_the_outlined_region(stage: Any, page: Page, lorry: str) -> None:
+def test_the_warm_person_is_bright_within_the_outlined_region(
+    page: Page, lorry: str, address: str, pixels: Pixels
+) -> None:
     card = page.locator('.part[data-modality="mmwave"]')
     expect(card.locator("img")).to_be_visible()
-    image = decoded(page, str(card.locator("img").get_attribute("src")))
+    image = pixels(address + str(card.locator("img").get_attribute("src")))
     left, top, width, height = (share / 100 for share in card.locator("rect.over").evaluate(BOX))
     rows, columns = image.shape[:2]
     lines = slice(round(top * rows), round((top + height) * rows))
@@ -50,11 +42,11 @@ def test_the_warm_person_is_bright_within_the_outlined_region(stage: Any, page: 
 
 
 def test_a_radiograph_is_as_wide_as_scanned_and_its_person_is_darker_than_the_void(
-    stage: Any, page: Page, lorry: str, scan: bytes
+    page: Page, lorry: str, address: str, pixels: Pixels
 ) -> None:
     card = page.locator('.part[data-modality="xray"]')
     expect(card.locator("rect.over")).to_have_count(1)
-    image = decoded(page, str(card.locator("img").get_attribute("src")))
+    image = pixels(address + str(card.locator("img").get_attribute("src")))
     assert image.shape[:2] == (431, 1460)  # 14.6 m at 1 cm
     box = card.locator("rect.over").evaluate(BOX)
     at = int((box[0] + box[2] / 2) / 100 * 1460)
