@@ -1,12 +1,15 @@
-"""Who may enter outcomes: ids with a role and a PIN's hash, in one file of mode 0600. No names: an id is all.
+"""Who may enter outcomes: ids with a role, and hashes of PIN and badge, in one file of mode 0600. No names.
 
-``officers.json``: ``{"schema": "lanepulse.officers/1", "officers": [{"id", "role", "pin"}]}``; ``pin`` is a hash.
+``officers.json``: ``{"schema": "lanepulse.officers/1", "badge_salt", "officers": [{"id", "role", "pin", "badge"}]}``.
+A PIN has a salt of its own; badges share one, so that a badge alone tells whose it is in one slow step.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
+from hmac import compare_digest
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +26,8 @@ MOST_OFFICERS = 1_000
 SHORTEST_PIN, LONGEST_PIN = 6, 64  # assumed: six digits and a slow lock; a badge's number is longer
 MEMORY_KIB, ITERATIONS, LANES = 19_456, 2, 1  # OWASP password storage: argon2id, 19 MiB, two passes
 SALT_BYTES, HASH_BYTES = 16, 32
+SHORTEST_BADGE = 8  # assumed: what a reader types has ten digits and more; a short one would be guessed
+log = logging.getLogger("lanepulse.booth")
 
 Role = Literal["officer", "engineer", "supervisor"]
 
@@ -39,12 +44,14 @@ class Officer(BaseModel):
     id: OfficerId
     role: Role
     pin: Annotated[str, Field(max_length=300, pattern=r"^\$argon2id\$", repr=False)]
+    badge: Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$", repr=False)] = None
 
 
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_: Literal["lanepulse.officers/1"] = Field(SCHEMA, alias="schema")
+    badge_salt: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     officers: Annotated[list[Officer], Field(max_length=MOST_OFFICERS)]
 
 
@@ -53,6 +60,7 @@ class Officers:
     """All ids of one site."""
 
     by_id: dict[str, Officer]
+    badge_salt: str | None = None
 
     def verify(self, officer_id: str, pin: str) -> Officer | None:
         """The officer, or None. Takes about as long for an id that is not known as for a wrong PIN."""
@@ -63,6 +71,42 @@ class Officers:
         except (InvalidKey, ValueError):
             return None
         return officer
+
+    def of_badge(self, badge: str) -> Officer | None:
+        """Whose badge it is, or None."""
+        if self.badge_salt is None or len(badge) < SHORTEST_BADGE:
+            return None
+        told = _badge_hash(badge, self.badge_salt)
+        return next((one for one in self.by_id.values() if one.badge and compare_digest(one.badge, told)), None)
+
+
+class Roster:
+    """The officers of a site as their file has them now: whoever is taken out is out at once.
+
+    A file that can no longer be read leaves those who were known, and is said in the log.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._officers, self._seen = path, load(path), _mark(path)
+
+    def __call__(self) -> Officers:
+        """Those who are known now."""
+        seen = _mark(self._path)
+        if seen != self._seen:
+            self._seen = seen
+            try:
+                self._officers = load(self._path)
+            except OfficersFault as fault:
+                log.error("%s; those who were known stay", fault)
+        return self._officers
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def load(path: Path) -> Officers:
@@ -83,19 +127,20 @@ def load(path: Path) -> Officers:
     if len(raw) > LONGEST_FILE:
         raise OfficersFault(f"{path}: more than {LONGEST_FILE} bytes; not a file of officers")
     try:
-        found = _File.model_validate(json_text.read(raw)).officers
+        found = _File.model_validate(json_text.read(raw))
     except (ValidationError, json_text.JsonRefused) as error:
         first = error.errors(include_input=False)[0] if isinstance(error, ValidationError) else None
         cause = str(error) if first is None else f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise OfficersFault(f"{path}: {cause}") from None
-    return Officers({officer.id: officer for officer in found})
+    return Officers({officer.id: officer for officer in found.officers}, found.badge_salt)
 
 
-def add(path: Path, officer_id: str, role: Role, pin: str) -> None:
-    """Add an officer, or give a known one another role and PIN.
+def add(path: Path, officer_id: str, role: Role, pin: str, badge: str | None = None) -> None:
+    """Add an officer, or give a known one another role, PIN and badge.
 
     Raises:
-        OfficersFault: the id or the PIN is not of the form asked for, or the file cannot be written.
+        OfficersFault: id, PIN or badge are not of the form asked for, the badge is another's, or the file cannot be
+            written.
     """
     if not SHORTEST_PIN <= len(pin) <= LONGEST_PIN:
         raise OfficersFault(f"a PIN has {SHORTEST_PIN} to {LONGEST_PIN} letters or digits; this one has {len(pin)}")
@@ -103,21 +148,35 @@ def add(path: Path, officer_id: str, role: Role, pin: str) -> None:
         raise OfficersFault("this PIN is guessed at once; use at least three different digits")
     try:
         officer = Officer(id=officer_id, role=role, pin=_hashed(pin))
+        known = load(path)
+        salt = known.badge_salt or os.urandom(SALT_BYTES).hex()
+        if badge is not None:
+            officer = officer.model_copy(update={"badge": _badge(badge, salt, known, officer_id)})
     except ValidationError:
         raise OfficersFault(f"{officer_id[:40]!r}: an id has 1 to 32 letters, digits or -, and no name in it") from None
-    _write(path, [*(known for known in load(path).by_id.values() if known.id != officer_id), officer])
+    _write(path, [*(one for one in known.by_id.values() if one.id != officer_id), officer], salt)
+
+
+def _badge(badge: str, salt: str, known: Officers, officer_id: str) -> str:
+    """Raises OfficersFault."""
+    if not SHORTEST_BADGE <= len(badge) <= LONGEST_PIN:
+        raise OfficersFault(f"a badge has {SHORTEST_BADGE} to {LONGEST_PIN} letters or digits; this one {len(badge)}")
+    told = _badge_hash(badge, salt)
+    if any(one.badge == told and one.id != officer_id for one in known.by_id.values()):
+        raise OfficersFault("this badge is another officer's; give each their own")
+    return told
 
 
 def remove(path: Path, officer_id: str) -> None:
     """Take an officer's id out. Raises OfficersFault."""
-    known = load(path).by_id
-    if officer_id not in known:
+    known = load(path)
+    if officer_id not in known.by_id:
         raise OfficersFault(f"{officer_id[:40]!r}: no such officer here")
-    _write(path, [officer for officer in known.values() if officer.id != officer_id])
+    _write(path, [officer for officer in known.by_id.values() if officer.id != officer_id], known.badge_salt)
 
 
-def _write(path: Path, officers: list[Officer]) -> None:
-    document = _File(schema=SCHEMA, officers=officers).model_dump(mode="json", by_alias=True)
+def _write(path: Path, officers: list[Officer], badge_salt: str | None) -> None:
+    document = _File(schema=SCHEMA, badge_salt=badge_salt, officers=officers).model_dump(mode="json", by_alias=True)
     beside = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -136,6 +195,13 @@ def _hashed(pin: str) -> str:
     salt = os.urandom(SALT_BYTES)
     made = Argon2id(salt=salt, length=HASH_BYTES, iterations=ITERATIONS, lanes=LANES, memory_cost=MEMORY_KIB)
     return made.derive_phc_encoded(pin.encode())
+
+
+def _badge_hash(badge: str, salt: str) -> str:
+    made = Argon2id(
+        salt=bytes.fromhex(salt), length=HASH_BYTES, iterations=ITERATIONS, lanes=LANES, memory_cost=MEMORY_KIB
+    )
+    return made.derive(badge.encode()).hex()
 
 
 _NOBODY = _hashed(os.urandom(16).hex())

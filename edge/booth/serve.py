@@ -74,7 +74,7 @@ def _booth(config: LaneConfig, places: Places) -> Booth:
         zone=table.zone,
         language=table.language,
         bundles=places.bundles,
-        officers=officers.load(places.officers),
+        officers=officers.Roster(places.officers),
         hosts=frozenset((*table.hosts, *LOOPBACK)),
         local=table.local,
         secure=table.certificate is not None,

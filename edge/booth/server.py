@@ -24,7 +24,7 @@ from starlette.routing import Route
 from edge.booth import rim
 from edge.booth.events import Hub, Stream
 from edge.booth.images import Images, NoImage
-from edge.booth.officers import Officers
+from edge.booth.officers import Officer, Roster
 from edge.booth.pictures import pictures
 from edge.booth.rim import Refused, Rim
 from edge.booth.sessions import SHIFT_S, Session, Sessions, Tries
@@ -50,7 +50,7 @@ class Booth:
     zone: str
     language: str
     bundles: Path
-    officers: Officers
+    officers: Roster
     hosts: frozenset[str]
     local: bool  # only this machine reaches it
     secure: bool  # TLS
@@ -91,14 +91,19 @@ class Pages:
         await self._stream(scope, receive, send)
 
     def _session(self, request: Request, *, touch: bool = False) -> Session | None:
-        return self._sessions.of(request.cookies.get(COOKIE), touch=touch)
+        token = request.cookies.get(COOKIE)
+        session = self._sessions.of(token, touch=touch)
+        if session is not None and self._booth.officers().by_id.get(session.officer_id) != session.officer:
+            self._sessions.end(token)  # taken out since, or with another role, PIN or badge
+            return None
+        return session
 
     def _writer(self, request: Request) -> str | None:
         """The officer's id; None at a machine that knows no officers. Raises Refused."""
         session = self._session(request, touch=True)
         if session is not None and session.role in WRITERS:
             return session.officer_id
-        if session is None and self._booth.local and not self._booth.officers.by_id:
+        if session is None and self._booth.local and not self._booth.officers().by_id:
             return None
         raise Refused(401, "sign on first")
 
@@ -133,7 +138,7 @@ class Pages:
             "language": booth.language,
             "languages": list(LANGUAGES),
             "officer": None if session is None else {"id": session.officer_id, "role": session.role},
-            "sign_on": bool(booth.officers.by_id) or not booth.local,
+            "sign_on": bool(booth.officers().by_id) or not booth.local,
             "may_look": self.may_look(request),
             "checks": list(CHECKS),
             "check_states": list(get_args(CheckState)),
@@ -159,7 +164,7 @@ class Pages:
 
     async def _status(self, request: Request) -> Any:
         session = self._session(request)
-        if not (self._booth.local and not self._booth.officers.by_id) and (
+        if not (self._booth.local and not self._booth.officers().by_id) and (
             session is None or session.role not in LOOKERS_IN
         ):
             raise Refused(401, "sign on as engineer or supervisor")
@@ -167,30 +172,34 @@ class Pages:
 
     async def _sign_on(self, request: Request) -> Any:
         given = await rim.document(request)
-        officer_id, pin = given.get("id"), given.get("pin")
-        if not isinstance(officer_id, str) or not isinstance(pin, str) or len(officer_id) > 32 or len(pin) > 64:
-            raise Refused(400, "give id and pin")
-        names = (f"id {officer_id}", f"at {request.client.host if request.client else ''}")
+        secrets = _credentials(given)
+        at = f"at {request.client.host if request.client else ''}"
+        names = (f"id {secrets[0]}", at) if secrets[0] else (at,)
         async with self._one_pin_at_a_time:
             wait_s = self._tries.wait_s(*names)
             if wait_s > 0:
                 raise Refused(429, f"wait {wait_s:.0f} s")
-            officer = await asyncio.to_thread(self._booth.officers.verify, officer_id, pin)
+            officer = await asyncio.to_thread(self._known, *secrets)
             if officer is None:
                 self._tries.failed(*names)
-                raise Refused(403, "id or PIN is wrong")
+                raise Refused(403, "id, PIN or badge is wrong")
         self._tries.passed(*names)
         self._sessions.end(request.cookies.get(COOKIE))
         answer = _json({"officer": {"id": officer.id, "role": officer.role}})
         answer.set_cookie(
             COOKIE,
-            self._sessions.begin(officer.id, officer.role),
+            self._sessions.begin(officer),
             max_age=round(SHIFT_S),
             httponly=True,
             samesite="strict",
             secure=self._booth.secure,
         )
         return answer
+
+    def _known(self, officer_id: str, secret: str) -> Officer | None:
+        """Whose id and PIN, or whose badge where no id is given."""
+        officers = self._booth.officers()
+        return officers.verify(officer_id, secret) if officer_id else officers.of_badge(secret)
 
     async def _sign_off(self, request: Request) -> Any:
         await rim.document(request)
@@ -203,7 +212,7 @@ class Pages:
         given = await rim.document(request)
         sender = self._writer(request)
         pressed_by = given.get("officer")  # a press that waited for the network keeps the officer who made it
-        if sender is None or not isinstance(pressed_by, str) or pressed_by not in self._booth.officers.by_id:
+        if sender is None or not isinstance(pressed_by, str) or pressed_by not in self._booth.officers().by_id:
             pressed_by = sender
         terminal = "booth" if sender is None else f"booth {sender}"
         try:
@@ -232,6 +241,15 @@ class Pages:
             raise Refused(503, str(silence)) from None
         except ControlFault as refusal:
             raise Refused(409, str(refusal)) from None
+
+
+def _credentials(given: Mapping[str, Any]) -> tuple[str, str]:
+    """Id and PIN, or nothing and the badge. Raises Refused."""
+    badge = given.get("badge")
+    officer_id, secret = ("", badge) if badge is not None else (given.get("id"), given.get("pin"))
+    if not isinstance(officer_id, str) or not isinstance(secret, str) or len(officer_id) > 32 or len(secret) > 64:
+        raise Refused(400, "give id and pin, or badge")
+    return officer_id, secret
 
 
 class _Gate:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge.booth.officers import Role
+from edge.booth.officers import Officer, Role
 
 SHIFT_S = 10 * 3600.0  # assumed: a shift; nobody is signed on longer
 IDLE_S = 2 * 3600.0  # assumed: a booth that nobody touched for two hours
@@ -23,10 +23,17 @@ MOST_COUNTED = 1_000
 class Session:
     """One officer at one page."""
 
-    officer_id: str
-    role: Role
+    officer: Officer
     began_s: float
     used_s: float
+
+    @property
+    def officer_id(self) -> str:
+        return self.officer.id
+
+    @property
+    def role(self) -> Role:
+        return self.officer.role
 
 
 class Sessions:
@@ -36,13 +43,13 @@ class Sessions:
         self._now_s = now_s
         self._open: OrderedDict[str, Session] = OrderedDict()
 
-    def begin(self, officer_id: str, role: Role) -> str:
+    def begin(self, officer: Officer) -> str:
         """A new session's token."""
         now_s = self._now_s()
         while len(self._open) >= MOST_SESSIONS:
             self._open.popitem(last=False)
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        self._open[token] = Session(officer_id, role, now_s, now_s)
+        self._open[token] = Session(officer, now_s, now_s)
         return token
 
     def of(self, token: str | None, *, touch: bool) -> Session | None:

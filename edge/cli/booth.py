@@ -82,9 +82,10 @@ def officers() -> None:
 @click.option(
     "--pin-file", type=click.Path(path_type=Path, dir_okay=False), help="Its first line is the PIN; else asked for."
 )
+@click.option("--badge", help="What the badge reader types: signs on by itself.")
 @common
-def add(settings: Settings, officer_id: str, role: str, pin_file: Path | None) -> int:
-    """Add ID, or give it another role and PIN. The booth reads it at its next start."""
+def add(settings: Settings, officer_id: str, role: str, pin_file: Path | None, badge: str | None) -> int:
+    """Add ID, or give it another role, PIN and badge. It counts at once, and who was signed on under it is out."""
     from edge.booth.officers import OfficersFault, Role
     from edge.booth.officers import add as add_officer
 
@@ -92,7 +93,7 @@ def add(settings: Settings, officer_id: str, role: str, pin_file: Path | None) -
     pin = click.prompt("PIN", hide_input=True, confirmation_prompt=True) if pin_file is None else _first_line(pin_file)
     path = settings.places().officers
     try:
-        add_officer(path, officer_id, roles[role], pin)
+        add_officer(path, officer_id, roles[role], pin, badge)
     except OfficersFault as fault:
         raise click.UsageError(str(fault)) from None
     _done(settings, officer_id, f"is entered as {role}")
@@ -104,7 +105,7 @@ def add(settings: Settings, officer_id: str, role: str, pin_file: Path | None) -
 @click.argument("officer_id", metavar="ID")
 @common
 def remove(settings: Settings, officer_id: str) -> int:
-    """Take ID out; what it entered stays in the record."""
+    """Take ID out, at once; what it entered stays in the record."""
     from edge.booth.officers import OfficersFault
     from edge.booth.officers import remove as remove_officer
 
@@ -139,7 +140,7 @@ def _done(settings: Settings, officer_id: str, what: str) -> None:
     if settings.json:
         say_json({"id": officer_id, "done": what})
     else:
-        say(f"{officer_id}: {what}; start the booth anew for it to count")
+        say(f"{officer_id}: {what}")
 
 
 def _first_line(path: Path) -> str:

@@ -25,12 +25,15 @@ export function signOnPanel(page) {
     page.panel.show(t("sign.title"), element("p", { text: t("sign.as", { id: officer.id, role: `@role.${officer.role}` }) }), element("button", { type: "button", className: "strong", text: t("sign.off"), onclick: off }));
     return;
   }
-  const id = element("input", { name: "id", autocomplete: "username", maxlength: 32, required: true });
-  const pin = element("input", { name: "pin", type: "password", inputmode: "numeric", autocomplete: "current-password", maxlength: 64, required: true });
+  const id = element("input", { name: "id", autocomplete: "off", maxlength: 64, required: true });
+  const pin = element("input", { name: "pin", type: "password", inputmode: "numeric", autocomplete: "off", maxlength: 64 });
   const on = async (event) => {
     event.preventDefault();
-    const { status, document } = await post("/sign-on", { id: id.value.trim(), pin: pin.value }).catch(() => ({ status: 0, document: {} }));
+    const badge = pin.value === "";
+    const said = badge ? { badge: id.value.trim() } : { id: id.value.trim(), pin: pin.value };
+    const { status, document } = await post("/sign-on", said).catch(() => ({ status: 0, document: {} }));
     pin.value = "";
+    if (badge) id.value = "";
     if (status === 200) {
       page.panel.close();
       await page.reload();

@@ -255,6 +255,31 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         running.process.kill()
 
 
+@pytest.fixture
+def https(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The address of a booth with a certificate, and that certificate."""
+    certificate, key = tmp_path / "booth.crt", tmp_path / "booth.key"
+    asked = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=booth",
+    ]
+    named = "subjectAltName=IP:127.0.0.1,DNS:booth.site.example"
+    files = ["-keyout", str(key), "-out", str(certificate), "-addext", named]
+    subprocess.run(["openssl", *asked, *files], check=True, capture_output=True, timeout=60)
+    table = 'hosts = ["booth.site.example"]\ncertificate = "booth.crt"\nprivate_key = "booth.key"\n'
+    with serving(lane_folder(tmp_path, table)) as running:
+        yield running.address, str(certificate)
+
+
 @pytest.fixture(scope="module")
 def booth(stage: Stage) -> Iterator[Booth]:
     with serving(stage.root) as running:
