@@ -81,6 +81,7 @@ class Supervised:
         self._lock, self._notes = lock, notes
         self._driving: asyncio.Timeout | None = None
         self._lent_until_ns: int | None = None
+        self._was_lent = False
         self._free = asyncio.Event()
         self.around = Surroundings(
             now_utc_ns,
@@ -122,6 +123,7 @@ class Supervised:
         self._driving.reschedule(asyncio.get_running_loop().time())
         await self._free.wait()
         self._notes.clear()
+        self._was_lent = True
 
     def take_back(self) -> None:
         """The lease's holder says that it is done: no need to wait for one who comes late."""
@@ -142,6 +144,9 @@ class Supervised:
                 self._cause, self._faulty = MAINTENANCE, False
             elif self._lent_until_ns is None or self._monotonic_ns() >= self._lent_until_ns:
                 self._lent_until_ns = None
+                if self._was_lent and (from_now := getattr(self._driver, "from_now", None)) is not None:
+                    self._notes.update(from_now(self.around.now_utc_ns()))
+                self._was_lent = False
                 return
             else:
                 self._lock.release()

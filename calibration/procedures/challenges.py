@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from calibration.apply import frame, ppm_of, response_of
-from calibration.procedures import co2, mmwave, vibration
+from calibration.procedures import co2, mmwave, vibration, xray
 from calibration.procedures.procedure import BadSetup, Outcome, Procedure, Step, reference
 from calibration.procedures.signals import geophone
 from calibration.raw import Raw
@@ -20,6 +20,7 @@ from calibration.uncertainty import Component, Kind, Quantity, of_series
 
 GAS_SHARE, GAS_PPM = 0.05, 30.0  # assumed: the larger of the two; maker's accuracy is about half of it
 LOAD_K, CHANNELS_K = 2.0, 0.5  # assumed: a person is 3 K and more through a dry curtain (DEVICES-imaging 1)
+PENETRATION_SHARE = 0.1  # assumed: a tube's output falls by as much in a year
 GAIN_SHARE, F0_SHARE = 0.05, 0.05  # assumed: a geophone moves less in ten years
 
 
@@ -79,6 +80,25 @@ def load(raw: Raw) -> Outcome:
     return Outcome((Quantity("error", "K", error, budget),), (*mmwave.fills_checks("load", film), check, even))
 
 
+def piece(raw: Raw) -> Outcome:
+    """The step wedge: penetration against the record in force."""
+    known = raw.about.get("known", {}).get("penetration")
+    if known is None:
+        raise BadSetup("no penetration is in force; run `penetration` first")
+    found = xray.penetration(raw)
+    now, was = found.result("penetration"), float(known["g_cm2"])
+    budget = tuple(Component(c.name, c.kind, c.standard / was, c.degrees_of_freedom) for c in now.components)
+    ratio = Quantity("penetration against its record", "1", now.value / was, budget)
+    check = Check(name="penetration against its record", value=ratio.value, low=1 - PENETRATION_SHARE, high=None,
+                  mend="the source is weaker or the detector drifted: run dark and air, then penetration")  # fmt: skip
+    kept = tuple(one for one in found.checks if one.name != "penetration")
+    return Outcome((ratio,), (*kept, check), plots=found.plots)
+
+
+def _piece_steps(about: Mapping[str, Any]) -> tuple[Step, ...]:
+    return (Step("wedge", xray.WEDGE, 1.0, None, "piece"),)
+
+
 def _load_steps(about: Mapping[str, Any]) -> tuple[Step, ...]:
     say = "Absorber of known temperature, filling the whole view."
     return (Step("load", say, float(about["seconds"]), float(about["settle_k"]), "load"),)
@@ -129,6 +149,18 @@ PROCEDURES = (
         roles=("load",),
         valid_days=1,
         parameters=mmwave.LOADS,
+        test=True,
+    ),
+    Procedure(
+        "challenge",
+        "xray",
+        1,
+        "the step wedge against the record in force",
+        _piece_steps,
+        piece,
+        roles=("piece",),
+        valid_days=1,
+        parameters={"images": 1, "steps": 8, "least_g_cm2": xray.PENETRATION_G_CM2},
         test=True,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Generic, Literal, Self, TypeVar
 
@@ -189,6 +189,29 @@ class _Lane:
             if button is not None:
                 found.append(ButtonPress(self._name, stamp, button))
         return found
+
+
+Poll = tuple[int, int, tuple[bool, ...]]
+
+
+async def polls(name: str, config: Config, around: Surroundings) -> AsyncGenerator[Poll, None]:
+    """(monotonic ns, UTC ns, presence inputs) of each poll, for calibration; as `readings` where the link is lost."""
+    loop = asyncio.get_running_loop()
+    async with _connected(name, config) as client:
+        heard_s = loop.time()
+        while True:
+            try:
+                if not client.connected:
+                    await client.connect()
+                bits = await _inputs(client, name, config)
+            except (ConnectionError, TimeoutError):
+                if loop.time() - heard_s >= config.silence_s:
+                    raise
+            else:
+                heard_s = loop.time()
+                on = tuple(bits[point] for point in config.presence_inputs)
+                yield around.monotonic_ns(), around.now_utc_ns(), on
+            await asyncio.sleep(config.poll_s)
 
 
 async def readings(name: str, config: Config, around: Surroundings) -> AsyncIterator[Change]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -19,12 +20,14 @@ import numpy as np
 from calibration.procedures.procedure import BadSetup, Step
 from drivers.co2 import maintenance
 from drivers.driver import Surroundings
-from drivers.reading import GasSample, Modality, RadiometricFrame, VibrationBlock
+from drivers.presence import modbus_io
+from drivers.reading import GasSample, Modality, Radiograph, RadiometricFrame, VibrationBlock
 from edge.config import Device
 
 PATIENCE_S = 900.0  # assumed: a regulator, a long line and five times T90
 LEAST_SETTLED = 16  # readings in a window before it can be called settled
 LATE_S = 3.0  # seconds of data by which another sensor may be behind
+MOST_RADIOGRAPHS_BYTES = 96 * 1024 * 1024  # of a step
 MOST_FRAMES_BYTES = 64 * 1024 * 1024  # of a step; three steps are below what raw data may hold
 Arrays = dict[str, Any]
 
@@ -107,6 +110,11 @@ async def _items(device: Device, around: Surroundings) -> AsyncIterator[Item]:
             async for at_ns, ppm in numbers:
                 yield Item(at_ns, ppm)
         return
+    if isinstance(device.config, modbus_io.Config):
+        async with aclosing(modbus_io.polls(device.name, device.config, around)) as switches:
+            async for at_ns, utc_ns, on in switches:
+                yield Item(at_ns, (utc_ns, on))
+        return
     stream = device.driver.readings(device.name, device.config, around)
     try:
         async for reading in stream:
@@ -124,6 +132,7 @@ class Captured:
     arrays: Arrays
     rates_hz: dict[str, float] = field(default_factory=dict)
     codes: dict[str, str] = field(default_factory=dict)  # sensor -> channel code
+    told: dict[str, Any] = field(default_factory=dict)  # what the device said of what it gave
 
 
 async def capture(
@@ -144,6 +153,10 @@ async def capture(
                 return await _gas(feed, step, show, now_ns)
             if device.driver.MODALITY is Modality.MMWAVE:
                 return await _frames(feed, step, about, show)
+            if device.driver.MODALITY is Modality.XRAY:
+                return await _radiographs(feed, step, about, show)
+            if device.driver.MODALITY is Modality.PRESENCE:
+                return await _switches(feed, step, about, show)
     except TimeoutError as error:
         if str(error):
             raise
@@ -266,3 +279,48 @@ def _frames_done(frames: deque[RadiometricFrame], least: int, spent_s: float, st
     settled = enough and bool(np.ptp(level) <= step.settle)
     show(Live(f"{said}, drift {np.ptp(level):.2f} K", share, settled))
     return settled
+
+
+async def _radiographs(feed: Feed, step: Step, about: Mapping[str, Any], show: Show) -> Captured:
+    """The next ``images`` radiographs that arrive; those of before are of lorries."""
+    wanted, found = int(about["images"]), list[Radiograph]()
+    began_ns = time.time_ns()
+    show(Live(f"waiting for {wanted} scans", 0.0, None))
+    async with aclosing(feed.collect()) as items:
+        async for item in items:
+            one = item.what
+            if not isinstance(one, Radiograph) or one.stamp.arrival_utc_ns < began_ns:
+                continue
+            if one.transmission.size == 0:
+                raise BadSetup(f"{step.key}: the object that came is no picture: {one.status[:200]}")
+            found.append(one)
+            if wanted * one.transmission.nbytes > MOST_RADIOGRAPHS_BYTES:
+                raise BadSetup(f"{step.key}: pictures of {one.transmission.nbytes >> 20} MB; scan less long")
+            show(Live(f"{len(found)} of {wanted} arrived: {one.status[:80]}", len(found) / wanted, None))
+            if len(found) == wanted:
+                break
+    arrays = {f"{step.key}/image-{n}": one.transmission for n, one in enumerate(found)}
+    last = found[-1]
+    known = last.row_spacing_m is not None and last.column_spacing_m is not None
+    return Captured(arrays, told={"spacing_m": [last.row_spacing_m, last.column_spacing_m]} if known else {})
+
+
+async def _switches(feed: Feed, step: Step, about: Mapping[str, Any], show: Show) -> Captured:
+    """Polls of the inputs: for ``seconds``, or until what came on has been off for ``clear_s``."""
+    clear_s = about.get("clear_s")
+    t, utc, states = list[float](), list[float](), list[tuple[bool, ...]]()
+    began_ns, last_on_s = 0, math.nan
+    async with aclosing(feed.collect()) as items:
+        async for item in items:
+            utc_ns, on = item.what
+            began_ns = began_ns or item.at_ns
+            at_s = (item.at_ns - began_ns) / 1e9
+            t.append(at_s)
+            utc.append(utc_ns / 1e9)
+            states.append(on)
+            last_on_s = at_s if any(on) else last_on_s
+            show(Live("inputs " + " ".join("on" if one else "off" for one in on), min(1.0, at_s / step.seconds), None))
+            if at_s >= step.seconds or (clear_s is not None and at_s - last_on_s >= float(clear_s)):
+                break
+    arrays = {"t_s": np.array(t), "utc_s": np.array(utc), "on": np.array(states, np.float64)}
+    return Captured({f"{step.key}/{name}": array for name, array in arrays.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from calibration.procedures import challenges, co2, geometry, mmwave, vibration
+from calibration.procedures import challenges, co2, geometry, lane, mmwave, vibration, xray
 from calibration.procedures.procedure import Procedure
 
 ALL: tuple[Procedure, ...] = (
@@ -10,6 +10,8 @@ ALL: tuple[Procedure, ...] = (
     *co2.PROCEDURES,
     *mmwave.PROCEDURES,
     *geometry.PROCEDURES,
+    *xray.PROCEDURES,
+    *lane.PROCEDURES,
     *challenges.PROCEDURES,
 )
 

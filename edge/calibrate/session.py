@@ -27,6 +27,7 @@ from calibration.stationxml import StationXmlFault, read_stationxml
 from calibration.store import Store
 from drivers.co2 import maintenance
 from drivers.driver import Identity, Surroundings
+from drivers.presence import modbus_io
 from edge.calibrate.capture import Captured, Live, Show, capture, open_feed
 from edge.config import Device
 
@@ -120,6 +121,9 @@ class Session:
             about |= self._of_vibration(settings)
         if self._device.driver.MODALITY == "mmwave":
             about["axis"] = getattr(self._device.config, "channels", "rows")
+        config = self._device.config
+        if isinstance(config, modbus_io.Config):
+            about |= {"inputs": list(config.presence_inputs), "poll_s": config.poll_s, "debounce_s": config.debounce_s}
         if self._device.driver.MODALITY in ("mmwave", "xray", "presence"):
             about["known"] = {name: setting.value for name, setting in settings.items()}
         return about
@@ -166,7 +170,8 @@ class Session:
         if todo and todo[0].seconds == 0:
             raise BadSetup(f"{self._procedure.name}: nothing was collected; see lanepulse calibrate --help")
         async with open_feed(self._device, self._around) as feed:
-            await feed.began.wait()
+            if self._device.driver.MODALITY != "xray":  # a scanner is silent until somebody scans
+                await feed.began.wait()
             for step in todo:
                 await confirm(step)
                 show(Live("measuring", 0.0, None))
@@ -198,7 +203,12 @@ class Session:
 
     def _keep(self, step: Step, captured: Captured) -> None:
         self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        about = {"rates_hz": captured.rates_hz, "codes": captured.codes, "told": self._told_digest()}
+        about = {
+            "rates_hz": captured.rates_hz,
+            "codes": captured.codes,
+            "of_device": captured.told,
+            "told": self._told_digest(),
+        }
         path = self._folder / f"{step.key}.npz"
         path.with_suffix(".new").write_bytes(pack(Raw(captured.arrays, about)))
         path.with_suffix(".new").replace(path)
@@ -214,7 +224,12 @@ class Session:
             except (OSError, RecordFault):
                 continue
             if found.about.get("told") == self._told_digest():
-                yield step.key, Captured(dict(found.arrays), found.about["rates_hz"], found.about["codes"])
+                yield (
+                    step.key,
+                    Captured(
+                        dict(found.arrays), found.about["rates_hz"], found.about["codes"], found.about["of_device"]
+                    ),
+                )
 
     def _told_digest(self) -> str:
         return digest(pack(Raw({}, self.about)))
@@ -272,6 +287,7 @@ def _take(captured: Captured, arrays: dict[str, Any], about: dict[str, Any]) -> 
     arrays |= captured.arrays
     about["rates_hz"] = {**about.get("rates_hz", {}), **captured.rates_hz}
     about["codes"] = {**about.get("codes", {}), **captured.codes}
+    about |= captured.told
 
 
 def sheet_responses(device: Device) -> dict[str, Response]:

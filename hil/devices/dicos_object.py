@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hil.world.test_piece import Exposure
 
 DX_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.501.2.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
@@ -48,6 +51,8 @@ class Scan:
     dark: float = 0.0  # drifted dark current, share of full scale, added everywhere
     mirrored: bool = False
     image: str | None = None  # a picture in place of the made one: .npy, share of full scale; rows and columns are its
+    piece: str = ""  # "dark", "air", "wedge", "plate" in place of a lorry, before the detector of `test_piece`
+    detector: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, str] = field(default_factory=dict)  # "00408302:DS" -> text
 
     def __post_init__(self) -> None:
@@ -62,6 +67,8 @@ def picture(scan: Scan) -> NDArray[np.float64]:
         share = np.asarray(np.load(scan.image, allow_pickle=False), np.float64)
         return share[:, ::-1] if scan.mirrored else share
     noise = np.random.default_rng(scan.seed)
+    if scan.piece:
+        return Exposure(scan.piece, scan.detector).share((scan.rows, scan.columns), noise)
     share = np.full((scan.rows, scan.columns), scan.air)
     top, left, right = scan.rows // 4, scan.columns // 8, scan.columns - scan.columns // 8
     share[top:, left:right] = scan.cargo * scan.air

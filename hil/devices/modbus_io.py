@@ -1,7 +1,8 @@
 """A remote I/O module: Modbus TCP written by hand, ``python -m hil.devices.modbus_io --listen 127.0.0.1:0``.
 
-Prints ``listening PORT``; takes ``{"inputs": {"0": true}}`` a line on stdin. Functions 01, 02, 05, 15. ``unplug``
-hangs up and listens no more, ``plug`` listens again at the same port.
+Prints ``listening PORT``; takes ``{"inputs": {"0": true}}`` a line on stdin, or
+``{"schedule": [[0.5, 0, true], [1.5, 0, false]]}``: seconds from now, input, state. Functions 01, 02, 05, 15.
+``unplug`` hangs up and listens no more, ``plug`` listens again at the same port.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import json
 import struct
 import sys
+import time
 
 POINTS = 64  # inputs, and as many coils
 
@@ -20,6 +22,7 @@ class Module:
 
     def __init__(self) -> None:
         self.inputs, self.coils = [False] * POINTS, [False] * POINTS
+        self.schedule: list[tuple[float, int, bool]] = []
         self.masters: set[asyncio.StreamWriter] = set()
 
     def answer(self, pdu: bytes) -> bytes:
@@ -39,9 +42,17 @@ class Module:
             for i in range(count):
                 self.coils[address + i] = bool(pdu[6 + i // 8] >> i % 8 & 1)
             return pdu[:5]
+        self.keep_schedule()
         points = (self.coils if function == 1 else self.inputs)[address : address + count]
         packed = sum(1 << i for i, on in enumerate(points) if on).to_bytes((count + 7) // 8, "little")
         return bytes((function, len(packed))) + packed
+
+    def keep_schedule(self) -> None:
+        """Inputs whose time has come: true at the moment of the question, however late it is asked."""
+        now_s = time.monotonic()
+        while self.schedule and self.schedule[0][0] <= now_s:
+            _, point, on = self.schedule.pop(0)
+            self.inputs[point] = on
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One master, until it hangs up or speaks something else."""
@@ -72,6 +83,9 @@ async def run(listen: str) -> None:
         order = json.loads(line)
         for point, on in order.get("inputs", {}).items():
             module.inputs[int(point)] = bool(on)
+        if "schedule" in order:
+            now_s = time.monotonic()
+            module.schedule = sorted((now_s + float(at), int(point), bool(on)) for at, point, on in order["schedule"])
         match order.get("do"):
             case "unplug":
                 server.close()

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from calibration.procedures import co2, geometry, mmwave, vibration
+from calibration.procedures import co2, geometry, lane, mmwave, vibration, xray
 from calibration.raw import Raw
 from calibration.uncertainty import Component, Kind, Quantity
 from hil.world import geophones as world
 from hil.world.geophones import Element
+from hil.world.lane_switches import Lane, on
 from hil.world.receivers import Receivers, detuned, with_target
+from hil.world.test_piece import Exposure, detector
 
 DETUNINGS = int(os.environ.get("DETUNINGS", "12"))
 NOMINAL, P = 0.95, 0.001
@@ -200,9 +202,102 @@ def metres(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
     return [(found.result("metres of a column"), a), (found.result("metres of a row"), b)]
 
 
+LINE, SQUARE = (64, 320), (96, 128)
+
+
+def line_of(random: Random) -> dict[str, Any]:
+    return {
+        "dark": float(random.uniform(0.01, 0.08)), "air": float(random.uniform(0.6, 0.85)),
+        "photons": float(np.exp(random.uniform(np.log(5e3), np.log(5e4)))),
+        "mu_cm2_g": float(random.uniform(0.045, 0.07)),
+        "scatter": float(random.uniform(0.01, 0.05)), "blur_pixels": float(random.uniform(0.8, 2.0)),
+    }  # fmt: skip
+
+
+def scan(piece: str, order: dict[str, Any], random: Random, shape: tuple[int, int] = LINE) -> Any:
+    return np.rint(Exposure(piece, order).share(shape, random) * 65535) / 65535
+
+
+def in_force(order: dict[str, Any], rows: int = LINE[0]) -> dict[str, Any]:
+    one = detector(rows, order)
+    return {"dark": one.dark.tolist(), "air": (one.dark + one.air).tolist()}
+
+
+def xray_dark(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    order = line_of(random)
+    found = xray.dark(Raw({f"dark/image-{n}": scan("dark", order, random) for n in range(2)}))
+    return [(found.result("dark level"), float(detector(LINE[0], order).dark.mean()))]
+
+
+def xray_air(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    order = line_of(random)
+    one = detector(LINE[0], order)
+    arrays = {f"air/image-{n}": scan("air", order, random) for n in range(2)}
+    found = xray.air(Raw(arrays, {"known": in_force(order)}))
+    return [(found.result("air level"), float((one.dark + one.air).mean()))]
+
+
+def xray_bad_elements(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    planted = sorted(int(n) for n in random.choice(LINE[0], 3, replace=False))
+    order = line_of(random) | {kind: [n] for kind, n in zip(("stuck", "deaf", "noisy"), planted, strict=True)}
+    found = xray.bad_pixels(Raw({f"{one}/image-0": scan(one, order, random) for one in ("dark", "air")}))
+    assert found.settings["bad"] == planted
+    return [(found.result("bad elements"), 3.0)]
+
+
+def xray_penetration(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    order, given = line_of(random), load("wedge", 120.0, 1.2)
+    true_mass = drawn(random, given)
+    raw = Raw(
+        {"wedge/image-0": scan("wedge", order | {"thickest": true_mass}, random)},
+        {"known": in_force(order), "references": {"piece": given}},
+    )
+    found = xray.penetration(raw)
+    one = detector(LINE[0], order)
+    reach = xray._reach(one.mu_cm2_g, one.scatter, float(np.mean((one.read_noise / one.air) ** 2)), 1 / one.photons)
+    return [(found.result("penetration"), reach), (found.result("attenuation"), one.mu_cm2_g),
+            (found.result("scatter"), one.scatter)]  # fmt: skip
+
+
+def xray_resolution(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    order = line_of(random) | {"tilt_deg": float(random.uniform(2.5, 6.0))}
+    spacing = [4.0 * (1 + random.normal() * xray.SPACING_RELATIVE), 5.0 * (1 + random.normal() * xray.SPACING_RELATIVE)]
+    told = {"known": in_force(order, SQUARE[0]), "spacing_mm": [4.0, 5.0]}
+    raw = Raw({"plate/image-0": scan("plate", order, random, SQUARE)}, told)
+    found = xray.resolution(raw)
+    width = xray.WIDTH_10_90 * order["blur_pixels"]
+    return [(found.result("edge along the travel"), width * spacing[1]),
+            (found.result("edge along the detector"), width * spacing[0])]  # fmt: skip
+
+
+def switches(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    one, given = Lane(float(random.uniform(1.0, 6.0))), {**load("lorry", 13.6, 0.05), "unit": "m"}
+    length, arrays = drawn(random, given), {}
+    for n in range(1, 5):
+        t = np.arange(0.0, 40.0, 0.05) + random.uniform(0, 0.05)
+        speed, brakes = float(random.uniform(0.9, 1.6)), float(random.uniform(-0.01, 0.02))
+        arrays |= {f"drive-{n}/t_s": t, f"drive-{n}/on": on(one, length, t - 2.0, speed, brakes)}
+    told = {"inputs": [0, 1], "poll_s": 0.05, "debounce_s": 0.2, "references": {"lorry": given}}
+    return [(lane.switches(Raw(arrays, told)).result("spacing"), one.spacing_m)]
+
+
+def clock(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    offset, given = float(random.uniform(-0.8, 0.8)), {**load("receiver", 0.0, 0.04), "unit": "s"}
+    utc = 1_770_000_000.0 - 4 + np.arange(0.0, 66.0, 0.05) + random.uniform(0, 0.05)
+    lit, late = np.zeros(len(utc)), drawn(random, given)
+    for full in range(0, 61, 10):
+        start = 1_770_000_000.0 + full + offset + late + random.normal(0, 0.05)
+        lit[(utc >= start) & (utc < start + 0.6)] = 1
+    told = {"inputs": [0, 1], "poll_s": 0.05, "watch": "02:40", "references": {"time": given}}
+    found = lane.clock(Raw({"pulses/utc_s": utc, "pulses/on": np.stack([lit, lit], axis=1)}, told))
+    return [(found.result("offset"), offset)]
+
+
 PROCEDURES = [
     two_point, zero, span, lag, step, huddle, noise, background,
     mmwave_two_point, flat, netd, bad_pixels, metres,
+    xray_dark, xray_air, xray_bad_elements, xray_penetration, xray_resolution,
+    switches, clock,
 ]  # fmt: skip
 
 
