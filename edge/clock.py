@@ -170,6 +170,10 @@ class Clock:
         """What is known now."""
         return quality(kernel_quality(), self._tracking, time.time())
 
+    def set_utc_ns(self) -> int | None:
+        """The wall clock, None while it is not synchronised: for what must not act by a wrong date."""
+        return time.time_ns() if self.quality().synchronised else None
+
     async def refresh(self) -> None:
         """Ask chrony once."""
         self._tracking = await ask_chrony()
@@ -181,6 +185,7 @@ class Clock:
             step_ns = self._steps.see(*both_clocks_ns())
             if step_ns is not None:
                 on_step(step_ns)
+                next_chrony_s = 0.0  # whoever set it knows more now
             if time.monotonic() >= next_chrony_s:
                 await self.refresh()
                 next_chrony_s = time.monotonic() + CHRONY_EVERY_S

@@ -25,6 +25,7 @@ from edge.button_box import ButtonBox
 from edge.calibrate.bookkeeping import store_of, take_up
 from edge.calibrate.in_force import InForce
 from edge.clock import Clock
+from edge.clock_book import ClockBook
 from edge.config import ContextTable, LaneConfig
 from edge.journal.journal import Journal, JournalFault, Row
 from edge.lane import Lane
@@ -102,6 +103,7 @@ class _Daemon:
         logging.getLogger("lanepulse").addHandler(self._logs)
         self._version = version("lanepulse")
         self._clock = Clock()
+        self._clock_book = ClockBook(journal, self._clock)
         self._endpoints: dict[str, str] = {}
         self._queue = ReadingQueue(QUEUE_READINGS, QUEUE_BYTES)
         self._quarantine = Quarantine(places.quarantine)
@@ -145,7 +147,7 @@ class _Daemon:
             journal, places, config.retention, self._clock.quality, spools_of(config.devices)
         )
         self._reliability = reliability.Reliability(journal, time.time_ns)
-        self._in_force = InForce(store_of(places), config.calibration.grace_days, time.time_ns)
+        self._in_force = InForce(store_of(places), config.calibration.grace_days, self._clock.set_utc_ns)
         self._radiographs = RadiographDesk(journal, places.bundles, self._produced, _scanners(config), time.time_ns)
         self._lane = Lane(
             journal,
@@ -202,7 +204,8 @@ class _Daemon:
         """All tasks beside the lane's own; they end with it."""
         async with asyncio.TaskGroup() as tasks:
             others = [tasks.create_task(self._publisher.run()), tasks.create_task(self._replay.run())]
-            others.append(tasks.create_task(self._clock.watch(self._stepped)))
+            others.append(tasks.create_task(self._clock.watch(self._clock_book.stepped)))
+            others.append(tasks.create_task(self._clock_book.run()))
             others += [tasks.create_task(device.run()) for device in self._devices.values()]
             others += [tasks.create_task(self._sign()), tasks.create_task(self._keep_notes())]
             others.append(tasks.create_task(self._keeper.keep()))
@@ -255,9 +258,6 @@ class _Daemon:
         self._sequence = row.sequence
         self._buttons.announced(row)
         await self._publisher.publish(row)
-
-    def _stepped(self, step_ns: int) -> None:
-        log.warning("the wall clock was set by %+.3f s; order is by sequence number", step_ns / 1e9)
 
     async def _keep_notes(self) -> None:
         while True:

@@ -218,7 +218,12 @@ class Lane:
         self._unopened = None
         number = None if self._audit is None else self._audit.number(passage.passage_id)
         self._current = _InHand(passage, record, body_type, context, number=number)
-        await self._log_row("passage.opened", passage.passage_id, {"began_utc": record.began_utc})
+        opened = {
+            "began_utc": record.began_utc,
+            "monotonic_ns": str(passage.began_monotonic_ns),  # places it in time where the clock was not set
+            "synchronised": self._clock().synchronised,
+        }
+        await self._log_row("passage.opened", passage.passage_id, opened)
         earliest_ns = passage.began_utc_ns - round(PRE_ROLL_S * 1e9)
         for reading in self._pre_roll:
             if reading.stamp.time_utc_ns >= earliest_ns:

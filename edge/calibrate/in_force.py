@@ -20,9 +20,12 @@ log = logging.getLogger("lanepulse.calibration")
 
 
 class InForce:
-    """What the store has in force. A store that cannot be read leaves the last that could, and is said once."""
+    """What the store has in force. A store that cannot be read leaves the last that could, and is said once.
 
-    def __init__(self, store: Store, grace_days: float | None, now_utc_ns: Callable[[], int]) -> None:
+    ``now_utc_ns`` gives None while the clock is not set: nothing expires by a clock that may be years off.
+    """
+
+    def __init__(self, store: Store, grace_days: float | None, now_utc_ns: Callable[[], int | None]) -> None:
         self._store, self._grace_days, self._now_utc_ns = store, grace_days, now_utc_ns
         self._count = -1
         self._fault = ""
@@ -65,8 +68,8 @@ class InForce:
         if self._count < 0 and health.modality in MEASURING:
             return replace(health, believes_itself=False, state=UNREADABLE, cause=self._fault)
         now_ns = self._now_utc_ns()
-        warning = self.calibrations.warning(health.name, now_ns)
-        if warning is None:
+        warning = None if now_ns is None else self.calibrations.warning(health.name, now_ns)
+        if now_ns is None or warning is None:
             return health
         self._once(health.name, warning)
         state = self.calibrations.state(health.name, now_ns, self._grace_days)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge import keys
+from edge import json_text, keys
 from edge.calibrate.bookkeeping import calibration_rows, faults
 from edge.cli.main import DONE, NO, WRONG_USE
 from edge.cli.options import Settings, common
-from edge.cli.output import say, say_json, tell
+from edge.cli.output import say, say_json, say_table, tell
+from edge.clock_book import placed
 from edge.journal.verify import verify
 
 if TYPE_CHECKING:
@@ -178,3 +180,28 @@ def _public(settings: Settings, given: Path | None) -> Ed25519PublicKey | None:
     beside = settings.places().signing.with_suffix(".pub")
     path = given or (beside if beside.exists() else None)
     return None if path is None else keys.load_signing_public(path)
+
+
+@command.command(
+    "clock", epilog="\b\nExamples:\n  lanepulse journal clock --root lane/\n  lanepulse journal clock --json"
+)
+@common
+def clock(settings: Settings) -> int:
+    """Vehicles that came while the clock was not set, and when that truly was.
+
+    A machine without a battery starts in 1970. Its passages are placed by what the same boot's clock said later.
+    """
+    path = settings.places().journal
+    try:
+        found = placed(path)
+    except (sqlite3.Error, json_text.JsonRefused) as error:
+        tell(f"{path}: {error}; give the lane's --root, or judge the file: lanepulse journal verify")
+        return WRONG_USE
+    if settings.json:
+        say_json({"file": str(path), "passages": [asdict(one) for one in found]})
+    elif found:
+        rows = [(one.sequence, one.passage_id, one.said_utc, one.true_utc or "not known") for one in found]
+        say_table(("ROW", "PASSAGE", "BEGAN, BY ITS CLOCK", "TRULY"), rows)
+    else:
+        say(f"{path}: every vehicle came while the clock was set")
+    return DONE
