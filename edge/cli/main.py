@@ -39,6 +39,7 @@ COMMANDS = {
     "radiographs": ("edge.cli.radiographs", "Scans that are of no passage that the lane knows."),
     "referral": ("edge.cli.referral", "From a find to a case that stands."),
     "replay": ("edge.cli.replay", "Weigh recorded passages again."),
+    "report": ("edge.cli.report", "Documents for others."),
     "run": ("edge.cli.run", "The lane daemon."),
     "status": ("edge.cli.status", "The lane now."),
     "verdicts": ("edge.cli.verdicts", "The lane's verdicts."),
