@@ -71,7 +71,8 @@ class Stream:
 
     async def __call__(self, scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
         if self._hub.streams >= MOST_STREAMS:
-            await send({"type": "http.response.start", "status": 503, "headers": [(b"retry-after", b"5")]})
+            headers = [(b"retry-after", b"5"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 503, "headers": headers})
             await send({"type": "http.response.body", "body": b"too many pages are open\n"})
             return
         self._hub.streams += 1

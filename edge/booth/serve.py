@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from edge.booth import officers
-from edge.booth.events import Hub
+from edge.booth.events import STUCK_S, Hub
 from edge.booth.server import Booth, Pages
 from edge.booth.watch import Follow, Watch
 from edge.config import LaneConfig
@@ -128,6 +128,8 @@ def _listen(host: str, port: int) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted sockets inherit it
+    # A page that takes nothing is closed with bytes still on their way: only the kernel can then let go of it.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(STUCK_S * 1000))
     try:
         listening.bind((host, port))
     except OSError as error:
