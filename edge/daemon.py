@@ -318,6 +318,9 @@ class _Daemon:
                 raise ValueError(f"not recorded, and so not taken: {fault}") from None
             return {"passage_id": passage_id}
 
+        async def declared(request: Mapping[str, Any], peer: control.Peer) -> Any:
+            return self._lane.declared
+
         async def lease(request: Mapping[str, Any], peer: control.Peer) -> Any:
             device = self._device_of(request)
             await device.lend()
@@ -345,6 +348,7 @@ class _Daemon:
         asked = {
             "status": status,
             "context": context,
+            "declared": declared,
             "lease": lease,
             "release": release,
             "calibrated": calibrated,

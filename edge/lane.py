@@ -30,6 +30,7 @@ from edge.passage_gate import ClosedPassage, Closing, OpenPassage, close, overdu
 from edge.passage_record import PassageRecord
 from edge.radiograph_desk import RadiographDesk
 from edge.radiograph_join import Candidate, Joined, Kept
+from edge.said_of_vehicle import Sources
 from edge.status import InHand
 from edge.supervisor import DeviceHealth
 from fusion.audit_draw import Case, Draw, declared_down, told
@@ -61,6 +62,7 @@ class _InHand:
     searched: bool = False  # a final revision said search
     next_air_s: float = 0.0
     gas: list[GasSample] = field(default_factory=list)
+    sources: Sources = field(default_factory=Sources)
     number: float | None = None  # the audit's, drawn before anything was measured
     draw: Draw | None = None  # what came of it; at most one a passage
     again_s: float | None = None  # when a verdict that could not be recorded is judged anew
@@ -175,6 +177,15 @@ class Lane:
         if self._current is not None:
             await self._end(self._current, Closing.STOPPED)
 
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What is known of the vehicle in hand, and who said it."""
+        current = self._current
+        if current is None:
+            return {"passage_id": None, "words": {}}
+        words = current.sources.document(current.body_type, current.context)
+        return {"passage_id": current.passage.passage_id, "words": words}
+
     async def declare(self, passage_id: str, words: Mapping[str, Any], source: str) -> None:
         """Somebody says something of the vehicle in hand; it counts from the next look on.
 
@@ -192,6 +203,7 @@ class Lane:
         body = {"source": source, "words": said}
         await asyncio.to_thread(self._journal.append, "context", passage_id, body)
         current.body_type, current.context = body_type, context
+        current.sources.said(said, source)
         await asyncio.to_thread(current.record.declare, body_type, context, plates)
 
     async def _presence(self, change: PresenceChange) -> None:

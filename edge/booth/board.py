@@ -15,6 +15,7 @@ from edge.publish.message import Message
 MOST_LAST = 12  # lorries in the list; at one each 18 s the last four minutes, at the usual pace an hour
 MOST_KNOWN = 200  # verdicts kept: late evidence of an earlier lorry still finds its place
 MOST_DEVICES = 64
+MOST_WORDS = 16
 
 
 class Board:
@@ -29,6 +30,7 @@ class Board:
         self._late: set[str] = set()
         self.outcomes: dict[str, Any] = {}
         self.reliability: Mapping[str, Any] = {}
+        self.declared: Mapping[str, Any] = {}  # of the vehicle that was there when the lane was asked
 
     def see(self, message: Message) -> None:
         """Take one message of the lane."""
@@ -123,12 +125,20 @@ class Board:
             "allowed_s": passage.get("allowed_s"),
             "prompt": prompt,
             "outcome": self.outcomes.get(self._in_hand),
+            "context": self._context(),
             "reliability": None if group is None else self.reliability.get(group),
         }
 
     def _passage(self) -> Mapping[str, Any]:
         passage = None if self._status is None else self._status.get("passage")
         return passage if isinstance(passage, dict) and passage.get("passage_id") == self._in_hand else {}
+
+    def _context(self) -> dict[str, Any]:
+        """Word -> value and who said it; nothing of another vehicle."""
+        words = self.declared.get("words")
+        if self.declared.get("passage_id") != self._in_hand or not isinstance(words, dict):
+            return {}
+        return {word: said_by(told) for word, told in list(words.items())[:MOST_WORDS] if isinstance(told, dict)}
 
     def _past(self, passage_id: str) -> dict[str, Any]:
         return {
@@ -142,6 +152,15 @@ class Board:
 def group_of(prompt: Mapping[str, Any]) -> str:
     """Under which heading a prompt's reliability is counted: its level, or the disclosed audit draw."""
     return "audit" if prompt["audited"] else str(prompt["level"])
+
+
+def said_by(told: Mapping[str, Any]) -> dict[str, Any]:
+    """A word's value, and its source as a page says it: the lane's file, a booth and its officer, or a terminal."""
+    source, value = str(told.get("source")), told.get("value")
+    kind, _, rest = source.partition(",")[0].partition(" ")
+    known = kind if kind in ("lane", "booth") else "terminal"
+    shown = value if isinstance(value, int | float) else clipped(str(value))
+    return {"value": shown, "by": known, "officer": (clipped(rest) or None) if known == "booth" else None}
 
 
 def _device(device: Any) -> dict[str, Any]:

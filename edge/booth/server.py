@@ -223,6 +223,7 @@ class Pages:
         if isinstance(answer, dict) and answer.get("record"):
             self._watch.board.outcomes[press.passage_id] = answer["record"]
             self._hub.publish()
+        self._watch.look_again()
         return answer
 
     async def _context(self, request: Request) -> Any:
@@ -232,7 +233,9 @@ class Pages:
         if not isinstance(words, dict) or not isinstance(passage_id, str) or set(words) - set(CONTEXT_WORDS):
             raise Refused(422, f"give passage_id and context; words: {', '.join(CONTEXT_WORDS)}")
         source = "booth" if sender is None else f"booth {sender}"
-        return await self._lane({"do": "context", "passage_id": passage_id, "context": words, "source": source})
+        answer = await self._lane({"do": "context", "passage_id": passage_id, "context": words, "source": source})
+        self._watch.look_again()
+        return answer
 
     async def _lane(self, request: dict[str, Any]) -> Any:
         try:

@@ -46,7 +46,7 @@ class Watch:
             tasks.create_task(self._ask_lane())
 
     def look_again(self) -> None:
-        """An outcome was entered here: ask which records stand."""
+        """Something was entered here: ask what stands now."""
         self._look.set()
 
     async def _follow_lane(self) -> None:
@@ -87,6 +87,7 @@ class Watch:
             try:
                 asked = {"do": "outcomes", "passage_ids": self.board.listed}
                 self.board.outcomes.update(await asyncio.to_thread(self._ask, asked))
+                self.board.declared = await asyncio.to_thread(self._ask, {"do": "declared"})
                 if reliability_s is None or time.monotonic() - reliability_s >= RELIABILITY_EVERY_S:
                     self.board.reliability = await asyncio.to_thread(self._ask, {"do": "reliability"})
                     reliability_s = time.monotonic()

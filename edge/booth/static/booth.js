@@ -104,6 +104,7 @@ class Page {
     this.alarm.show(level === "open_now" ? now.passage_id : null);
     $("silence").hidden = level !== "open_now" || this.alarm.silenced(now.passage_id);
     $("vehicle").hidden = !now;
+    $("vehicle").dataset.known = Object.keys(now?.context ?? {}).length;
     this.pictures.show(now, this.state.lane);
     this.outcomes.render(this.state);
     this.list(last);

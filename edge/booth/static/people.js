@@ -56,21 +56,29 @@ const SEALED_S = [3600, 6 * 3600, 86400, 3 * 86400];
 export function contextPanel(page, passageId) {
   if (!passageId) return;
   const note = element("p", { className: "note", role: "status" });
+  const known = page.state?.now?.passage_id === passageId ? page.state.now.context : {};
   const say = (word, value, button) => async () => {
     const { status, document } = await post("/context", { passage_id: passageId, context: { [word]: value } }).catch(() => ({ status: 0, document: {} }));
     note.textContent = status === 200 ? t("context.said") : status === 401 ? t("unsent.sign_on") : t("context.refused", { why: document.error ?? "" });
     if (status !== 200) return;
     for (const other of button.parentElement.children) other.setAttribute("aria-pressed", String(other === button));
   };
-  const rows = Object.entries(CONTEXT).map(([word, values]) => group(t(`context.${word}`), row(values.map((value) => [value, t(`${word}.${value}`)]), word, say)));
-  const sealed = row(SEALED_S.map((seconds) => [seconds, t("context.hours", { hours: seconds / 3600 })]), "sealed_for_s", say);
-  page.panel.show(t("context.title"), note, ...rows, group(t("context.sealed_for_s"), sealed));
+  const titled = (word, options) => group(`${t(`context.${word}`)}${source(known[word])}`, row(options, word, say, known[word]?.value));
+  const rows = Object.entries(CONTEXT).map(([word, values]) => titled(word, values.map((value) => [value, t(`${word}.${value}`)])));
+  const sealed = titled("sealed_for_s", SEALED_S.map((seconds) => [seconds, t("context.hours", { hours: seconds / 3600 })]));
+  page.panel.show(t("context.title"), note, ...rows, sealed);
 }
 
-function row(options, word, say) {
+// Who said it stands beside each word: a declaration is only as good as its source.
+function source(told) {
+  if (!told) return "";
+  return `: ${t(`source.${told.by === "booth" && told.officer ? "officer" : told.by}`, { id: told.officer ?? "" })}`;
+}
+
+function row(options, word, say, now) {
   const made = element("div", { className: "choices" });
   for (const [value, text] of options) {
-    const button = element("button", { type: "button", text, "aria-pressed": "false", "data-value": value });
+    const button = element("button", { type: "button", text, "aria-pressed": String(value === now), "data-word": word, "data-value": value });
     button.addEventListener("click", say(word, value, button));
     made.append(button);
   }

@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from edge.publish.publisher import Publisher
 from edge.publish.replay import Replay
 from edge.records import outcome_control, reliability
 from edge.records.outcome_book import OutcomeBook
+from edge.said_of_vehicle import Sources
 from edge.status import InHand, LaneState
 from edge.supervisor import DeviceHealth
+from fusion.passage import BodyType, Context
 
 
 class Stage:
@@ -32,6 +35,7 @@ class Stage:
         self.in_hand: InHand | None = None
         self.began_s = 0.0
         self.context: list[Any] = []
+        self.known, self.sources = Context(shelter="shed"), Sources()
         lane = self.config.lane
         self.publisher = Publisher(
             lane.site, lane.name, keys.load_curve(self.places.curve), self.places.allowed,
@@ -56,6 +60,7 @@ class Stage:
     async def obey(self, order: dict[str, Any]) -> Any:
         if order["do"] == "enter":
             self.journal.append("passage.opened", order["passage_id"], {"began_utc": "2026-03-01T10:15:02Z"})
+            self.known, self.sources = Context(shelter="shed"), Sources()
             self.in_hand, self.began_s = InHand(order["passage_id"], 0.0, 45.0, None, False), time.monotonic()
         elif order["do"] == "leave":
             self.in_hand = None
@@ -84,12 +89,20 @@ class Stage:
             return self.state()
 
         async def context(request: Any, peer: control.Peer) -> Any:
-            self.context.append({"source": outcome_control.source_of(request, peer), **request["context"]})
+            source = outcome_control.source_of(request, peer)
+            self.context.append({"source": source, **request["context"]})
+            self.sources.said(request["context"], source)
+            said = {word: value for word, value in request["context"].items() if word != "body_type"}
+            self.known = replace(self.known, **said)
             return {}
+
+        async def declared(request: Any, peer: control.Peer) -> Any:
+            passage_id = None if self.in_hand is None else self.in_hand.passage_id
+            return {"passage_id": passage_id, "words": self.sources.document(BodyType.SOFT_SIDED, self.known)}
 
         book = OutcomeBook(self.journal, self.places.bundles, time.time_ns)
         counted = reliability.handlers(reliability.Reliability(self.journal, time.time_ns))
-        return {"status": state, "context": context} | outcome_control.handlers(book) | counted
+        return {"status": state, "context": context, "declared": declared} | outcome_control.handlers(book) | counted
 
     async def run(self) -> None:
         self.publisher.bind(self.config.publish.bind)

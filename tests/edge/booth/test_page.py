@@ -87,3 +87,25 @@ def test_the_page_asks_nothing_of_any_other_machine(stage: Any, new_page: Callab
     expect(page.locator("#word")).to_have_text("Search this vehicle")
     assert asked
     assert [url for url in asked if not url.startswith(address)] == []
+
+
+def test_what_is_known_of_the_vehicle_is_shown_with_who_said_it(stage: Any, page: Page) -> None:
+    stage.enter()
+    expect(page.locator("#word")).to_have_text("Measuring")
+    page.locator("#vehicle").click()
+    engine = page.locator("#panel fieldset", has=page.locator("[data-word='engine']"))
+    expect(engine.locator("legend")).to_have_text("Engine")
+    engine.locator("[data-value='off']").click()
+    expect(engine.locator("[data-value='off']")).to_have_attribute("aria-pressed", "true")
+    page.locator("#panel-close").click()
+    page.wait_for_function("document.getElementById('vehicle').dataset.known === '3'")
+    page.locator("#vehicle").click()
+    expect(engine.locator("legend")).to_have_text("Engine: said at the booth")
+    expect(engine.locator("[data-value='off']")).to_have_attribute("aria-pressed", "true")
+    body = page.locator("#panel fieldset", has=page.locator("[data-word='body_type']"))
+    expect(body.locator("legend")).to_have_text("Body: as usual on this lane")
+    assert stage.order(do="context")[-1]["engine"] == "off"
+    assert stage.order(do="context")[-1]["source"].startswith("booth, uid ")
+    page.locator("#panel-close").click()
+    stage.enter()
+    expect(page.locator("#vehicle")).to_have_attribute("data-known", "2")
