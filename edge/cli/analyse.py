@@ -48,7 +48,7 @@ PARTS = (
 @click.option("--by", "by", metavar="NAMES", help="Cross these: technique,shift,body_type, …")
 @click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page that stands alone.")
 @common
-@questions
+@questions()
 def command(settings: Settings, question: Question, parts: tuple[str, ...], by: str | None, html: Path | None) -> int:
     """What works and what is missed, from the record. PARTS of the answer, or all of it.
 

@@ -17,7 +17,10 @@ from edge.cli.options import Settings
 from edge.cli.output import tell
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from edge.records.asked import Asked
+    from edge.records.relations import Record
 
 FILTERS = ("body_type", "wind", "cargo", "shelter", "by", "technique", "advice")
 MENDS = "install the extra: pip install 'lanepulse[{extra}]'"
@@ -42,57 +45,76 @@ class Question:
         return [f"{lanes}, {period}{words}"]
 
 
-def questions(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command a `Question` as its second argument."""
+def questions(*, period: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command a `Question` as its second argument; without ``period`` it chooses its own time."""
 
-    @click.option("--lake", type=click.Path(path_type=Path, file_okay=False), help="Ask this lake, and no journal.")
-    @click.option("--of", "lanes", multiple=True, metavar="SITE/LANE", help="Only this lane; may be given again.")
-    @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="First day, by the place's clock.")
-    @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Last day, by the place's clock.")
-    @click.option("--zone", default="UTC", show_default=True, help="Whose hours and days: Europe/London.")
-    @click.option("--where", multiple=True, metavar="NAME=WORD", help=f"Only such: {', '.join(FILTERS)}.")
-    @functools.wraps(function)
-    def wrapped(
-        settings: Settings,
-        *args: Any,
-        lake: Path | None,
-        lanes: tuple[str, ...],
-        since: Any,
-        until: Any,
-        zone: str,
-        where: tuple[str, ...],
-        **options: Any,
-    ) -> Any:
-        for lane in lanes:
-            if lane.count("/") != 1:
-                raise click.UsageError(f"--of {lane[:60]}: give SITE/LANE, for example calais/3")
-        days = [None if moment is None else moment.date() for moment in (since, until)]
-        question = Question(lake, lanes, days[0], days[1], zone, _words(where))
-        return function(settings, question, *args, **options)
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (*(_PERIOD if period else ()), *_WHICH):
+            function = option(function)
 
-    return wrapped
+        @functools.wraps(function)
+        def wrapped(settings: Settings, *args: Any, lake: Path | None, lanes: tuple[str, ...], **options: Any) -> Any:
+            for lane in lanes:
+                if lane.count("/") != 1:
+                    raise click.UsageError(f"--of {lane[:60]}: give SITE/LANE, for example calais/3")
+            moments = (options.pop("since", None), options.pop("until", None))
+            since, until = (None if moment is None else moment.date() for moment in moments)
+            zone, where = options.pop("zone"), _words(options.pop("where", ()))
+            return function(settings, Question(lake, lanes, since, until, zone, where), *args, **options)
+
+        return wrapped
+
+    return decorated
+
+
+_WHICH = (
+    click.option("--zone", default="UTC", show_default=True, help="Whose hours and days: Europe/London."),
+    click.option("--of", "lanes", multiple=True, metavar="SITE/LANE", help="Only this lane; may be given again."),
+    click.option("--lake", type=click.Path(path_type=Path, file_okay=False), help="Ask this lake, and no journal."),
+)
+_PERIOD = (
+    click.option("--where", multiple=True, metavar="NAME=WORD", help=f"Only such: {', '.join(FILTERS)}."),
+    click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Last day, by the place's clock."),
+    click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="First day, by the place's clock."),
+)
 
 
 @contextmanager
-def asked(settings: Settings, question: Question) -> Iterator[Asked]:
-    """The vehicles of a question, the lake brought up to the journal first where it is the lane's own.
+def opened(settings: Settings, question: Question) -> Iterator[tuple[Record, ZoneInfo]]:
+    """The record of a question, the lake brought up to the journal first where it is the lane's own; and the place.
 
     Raises:
         LakeFault, ZoneFault: see there.
     """
     need("analysis", "ibis", "duckdb", "pyarrow")
-    from edge.records.asked import ask
-    from edge.records.local_time import begin_utc_ns, zone
-    from edge.records.relations import Period, Record
+    from edge.records.local_time import zone
+    from edge.records.relations import Record
 
     place = zone(question.zone)
-    period = Period(
-        0 if question.since is None else begin_utc_ns(question.since, place),
-        Period().until_utc_ns if question.until is None else begin_utc_ns(question.until + timedelta(days=1), place),
-    )
     lake = question.lake or up_to_date(settings)
     lanes = [(site, lane) for site, _, lane in (name.partition("/") for name in question.lanes)]
     with Record(lake, lanes or None) as record:
+        yield record, place
+
+
+@contextmanager
+def asked(settings: Settings, question: Question) -> Iterator[Asked]:
+    """The vehicles of a question.
+
+    Raises:
+        LakeFault, ZoneFault: see there.
+    """
+    with opened(settings, question) as (record, place):
+        from edge.records.asked import ask
+        from edge.records.local_time import begin_utc_ns
+        from edge.records.relations import Period
+
+        period = Period(
+            0 if question.since is None else begin_utc_ns(question.since, place),
+            Period().until_utc_ns
+            if question.until is None
+            else begin_utc_ns(question.until + timedelta(days=1), place),
+        )
         yield ask(record, place, period, question.where)
 
 

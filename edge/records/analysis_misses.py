@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import combinations
 from typing import Any
 
 from ibis import _
@@ -33,12 +34,11 @@ def strata(asked: Asked) -> list[Stratum]:
 def recapture(asked: Asked, speaks_log10_lr: float = SPEAKS_LOG10_LR) -> tuple[str, Recapture] | None:
     """Between the two modalities that saw the most finds together; None where too few were seen by both."""
     best: tuple[str, Recapture] | None = None
-    for index, first in enumerate(MODALITIES):
-        for second in MODALITIES[index + 1 :]:
-            seen = one(relations.seen_by(asked.counted, first, second, speaks_log10_lr))
-            both = seen["both"] or 0
-            if both >= LEAST_SEEN_BY_BOTH and (best is None or both > best[1].both):
-                best = f"{first} and {second}", chapman(seen["first"], seen["second"], both)
+    seen = one(relations.seen_by(asked.counted, speaks_log10_lr))
+    for first, second in combinations(MODALITIES, 2):
+        ones, twos, both = (seen[f"{first}_{second}_{what}"] or 0 for what in ("first", "second", "both"))
+        if both >= LEAST_SEEN_BY_BOTH and (best is None or both > best[1].both):
+            best = f"{first} and {second}", chapman(ones, twos, both)
     return best
 
 
@@ -66,10 +66,14 @@ def all_missed(asked: Asked, speaks_log10_lr: float = SPEAKS_LOG10_LR) -> Missed
 
 def misses(asked: Asked) -> Section:
     """What is missed: the statement, and the audit by stratum behind it."""
-    told = all_missed(asked)
+    return missed_section(all_missed(asked))
+
+
+def missed_section(told: Missed) -> Section:
+    """The statement that was made, as a section."""
     table = tuple(
         (s.name, s.probability, s.vehicles, share(s.drawn, s.vehicles), share(s.searched, s.drawn), s.found)
-        for s in strata(asked)
+        for s in told.strata
     )
     columns = ("stratum", "probability", "vehicles", "drawn", "draws followed", "finds")
     notes = (*told.statement, *(f"Not known: {said}" for said in told.not_known))
@@ -87,7 +91,9 @@ def covert_tests(asked: Asked) -> Section:
     table.insert(0, ("all", "", share(whole["prompted"] or 0, whole["tests"] or 0)))
     rates = [row[2] for row in table[1:]]
     charts = (rate_chart("Prompted, of covert tests", [f"{row[0]}: {row[1]}" for row in table[1:]], rates),)
+    sealed = one(relations.sealed(asked.record))["unopened"] or 0
     notes = (
+        *((f"{sealed} tests were sealed and never opened: what became of them is not known.",) if sealed > 0 else ()),
         "Volunteers aboard whom the lane judged; prompted by evidence, not by the draw. Intervals are exact.",
         "Cells share volunteers: they are not independent of one another.",
     )
@@ -96,6 +102,11 @@ def covert_tests(asked: Asked) -> Section:
 
 def moved(asked: Asked) -> Section:
     """What changed its level, and since when."""
+    return moved_section(alarms(asked))
+
+
+def moved_section(found: list[Change]) -> Section:
+    """Alarms that were raised, as a section."""
     table = tuple(
         (
             change.name,
@@ -105,7 +116,7 @@ def moved(asked: Asked) -> Section:
             f"{percent(change.before)} %",
             f"{percent(change.after)} %",
         )
-        for change in alarms(asked)
+        for change in found
     )
     notes = (
         f"Against the first {REFERENCE_DAYS} days. All series together raise an alarm without cause at most once in"

@@ -114,6 +114,19 @@ def per_find(effort: float, finds: int) -> Estimate:
     return Estimate(effort / finds if finds else None, effort / high, effort / low if low > 0 else None)
 
 
+def difference(now: Estimate, before: Estimate) -> Estimate:
+    """How much more it is now, from two independent estimates with their intervals.
+
+    MOVER: Zou and Donner, Statistics in Medicine 2008, 27, 1693.
+    """
+    if None in (now.value, now.low, now.high, before.value, before.low, before.high):
+        return UNKNOWN
+    a, b = now.value or 0.0, before.value or 0.0
+    below = sqrt((a - (now.low or 0.0)) ** 2 + ((before.high or 0.0) - b) ** 2)
+    above = sqrt(((now.high or 0.0) - a) ** 2 + (b - (before.low or 0.0)) ** 2)
+    return Estimate(a - b, a - b - below, a - b + above)
+
+
 def count_bounds(cases: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Garwood's interval for the mean of a Poisson count."""
     tail = (1.0 - confidence) / 2.0

@@ -103,6 +103,7 @@ class Contents:
     files: Mapping[str, tuple[Path, ...]]
     lanes: tuple[tuple[str, str], ...]
     of_lane: Mapping[tuple[str, str], tuple[File, ...]]
+    through: Mapping[tuple[str, str], str]  # last row of each lane's journal that is here, and its hash
     troubles: tuple[Trouble, ...] = ()
     clock_back: int = 0  # rows written at an earlier time than the row before them
 
@@ -165,6 +166,7 @@ def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Cont
     files: dict[str, list[Path]] = {table.name: [] for table in TABLES}
     troubles, found, names, back, listed = [], [], [], 0, set[str]()
     of_lane: dict[tuple[str, str], tuple[File, ...]] = {}
+    through: dict[tuple[str, str], str] = {}
     for path in lists:
         site, _, lane = path.stem.partition(".")
         known = _read_list(lake, site, lane)
@@ -178,6 +180,7 @@ def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Cont
         for file in good:
             files[file.path.partition("/")[0]].append(lake / file.path)
         of_lane[site, lane] = tuple(good)
+        through[site, lane] = f"{known.through_sequence}: {known.through_hash}"
         troubles += bad
         found.append((site, lane))
         back += known.clock_back
@@ -186,7 +189,8 @@ def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Cont
             raise LakeFault(f"{lake}: no lane {site}/{lane} here; there are: {', '.join(names)}")
     unlisted = "on no lane's list: not written by an update that ended"
     troubles += [Trouble(name, unlisted) for name in _names(lake) if name not in listed]
-    return Contents({name: tuple(paths) for name, paths in files.items()}, tuple(found), of_lane, tuple(troubles), back)
+    every = {name: tuple(paths) for name, paths in files.items()}
+    return Contents(every, tuple(found), of_lane, through, tuple(troubles), back)
 
 
 def _names(lake: Path) -> Iterator[str]:

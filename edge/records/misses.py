@@ -68,6 +68,7 @@ class Missed:
     together: Estimate  # the hull of both: it holds when either does
     statement: tuple[str, ...]
     not_known: tuple[str, ...]
+    strata: tuple[Stratum, ...] = ()
 
 
 def audit(strata: Sequence[Stratum]) -> Audit | None:
@@ -136,6 +137,7 @@ def missed(
         together,
         tuple(_statement(counted, by_audit, tried, recapture, together, prompted_finds)),
         tuple(_not_known(counted, tried, not_searched)),
+        tuple(strata),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import combinations
 from operator import and_
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +33,7 @@ PAIRS = {  # rates: cases -> of what
     "searched": "known",
     "found": "searched",
     "prompted_found": "prompted_searched",
+    "prompted_known": "prompted",
     "overridden": "answered",
 }
 SAME_RULE = ("site", "lane", "config_sha256")  # one threshold for all of these
@@ -299,14 +301,16 @@ def added(relation: Relation, told: Sequence[Mapping[str, Any]]) -> Relation:
     return judged.agg(vehicles=_.count(), **figures)
 
 
-def seen_by(relation: Relation, first: str, second: str, speaks_log10_lr: float) -> Relation:
-    """Finds in which one of two modalities, the other or both spoke for somebody at ``speaks_log10_lr`` or more."""
-    a = _[f"{first}_log10_lr"] >= speaks_log10_lr
-    b = _[f"{second}_log10_lr"] >= speaks_log10_lr
-    both = (_[f"{first}_state"] == "measured") & (_[f"{second}_state"] == "measured")
-    return relation.filter(_truth(_.found) & both).agg(
-        finds=_.count(), first=a.sum(), second=b.sum(), both=(a & b).sum()
-    )
+def seen_by(relation: Relation, speaks_log10_lr: float) -> Relation:
+    """Of finds in which both of two modalities measured: in how many the first, the second and both of them spoke for
+    somebody at ``speaks_log10_lr`` or more. One row; columns ``<first>_<second>_first``, ``_second``, ``_both``."""
+    figures: dict[str, Any] = {}
+    for first, second in combinations(MODALITIES, 2):
+        measured = (_[f"{first}_state"] == "measured") & (_[f"{second}_state"] == "measured")
+        a, b = (measured & (_[f"{name}_log10_lr"] >= speaks_log10_lr) for name in (first, second))
+        pair = f"{first}_{second}"
+        figures |= {f"{pair}_first": a.sum(), f"{pair}_second": b.sum(), f"{pair}_both": (a & b).sum()}
+    return relation.filter(_truth(_.found)).agg(**figures)
 
 
 def strata(relation: Relation) -> Relation:
@@ -329,6 +333,12 @@ def covert(relation: Relation, by: Sequence[str] = ()) -> Relation:
     tests = relation.filter(_.covert & (_.level != "no_verdict"))
     grouped = tests.group_by(list(by)) if by else tests
     return grouped.agg(tests=_.count(), prompted=(_.prompted & ~_.drawn).sum(), rechecked=(_.level == "recheck").sum())
+
+
+def sealed(record: Record) -> Relation:
+    """Covert tests that were sealed before and never opened after: rows without a passage, less those with one."""
+    tests = record.table("covert_tests")
+    return tests.agg(unopened=tests.passage_id.isnull().sum() - tests.passage_id.count())
 
 
 def overrides(relation: Relation) -> Relation:

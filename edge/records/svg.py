@@ -17,10 +17,7 @@ def picture(chart: Chart) -> str:
     """One chart: a row a point, the interval as a line, the value as a dot and in figures; unknown is said in words."""
     labels, values = chart.labels[:MOST_POINTS], chart.values[:MOST_POINTS]
     height = TOP + ROW * len(labels) + BOTTOM
-    highs = [e.high if e.high is not None else e.value for e in values]
-    most = max([high for high in highs if high is not None] or [1.0])
-    step = _step(most)
-    top = max(step, ceil(most / step - 1e-9) * step)
+    step, top = axis(chart)
     parts = [
         f'<svg xmlns="{NAMESPACE}" viewBox="0 0 {WIDTH} {height}" role="img" font-family="sans-serif" font-size="12">',
         f"<title>{escape(chart.title)}</title>",
@@ -42,6 +39,14 @@ def picture(chart: Chart) -> str:
         left = len(chart.labels) - MOST_POINTS
         parts.append(f'<text x="{LEFT}" y="{height - 4}" fill="#555">{left} more in the table</text>')
     return "".join([*parts, "</svg>"])
+
+
+def axis(chart: Chart) -> tuple[float, float]:
+    """Step and end of the axis that all values and their intervals lie on."""
+    ends = [end for e in chart.values[:MOST_POINTS] for end in (e.value, e.high) if end is not None]
+    most = max(ends or [1.0])
+    step = _step(most)
+    return step, max(step, ceil(most / step - 1e-9) * step)
 
 
 def _grid(step: float, top: float, height: int, unit: str) -> list[str]:
