@@ -11,6 +11,7 @@ from edge.cli.main import DONE
 from edge.cli.options import Settings, common
 from edge.cli.output import say_json, say_table, tell
 from edge.cli.record_options import lane_of
+from edge.cli.report_annual import annual
 
 
 @click.group("report")
@@ -60,3 +61,6 @@ def haulier(
     elif table is None and page is None:
         say_table(making.COLUMNS, [finding.cells() for finding in found.findings])
     return DONE
+
+
+command.add_command(annual)

@@ -128,7 +128,7 @@ def by_factor(asked: Asked, factors: Sequence[str]) -> Section:
         "minutes a search",
     )
     charts: tuple[Chart, ...] = ()
-    if len(factors) == 1 and groups:
+    if len(factors) == 1 and len(groups) > 1:
         labels = [str(group[factors[0]]) for group in groups]
         charts = (rate_chart("Prompted, of vehicles", labels, [rate(g, "prompted") for g in groups]),)
     notes = ("Groups differ in who drives in them as well as in what is measured: a difference is no cause.",)

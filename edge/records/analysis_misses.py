@@ -61,6 +61,7 @@ def all_missed(asked: Asked, speaks_log10_lr: float = SPEAKS_LOG10_LR) -> Missed
             ("vehicles were to be measured again and not searched", again["vehicles"] - again["searched"]),
             ("vehicles had no verdict", by_advice.get("no_verdict", {"vehicles": 0})["vehicles"]),
         ],
+        tests["rechecked"] or 0,
     )
 
 

@@ -115,6 +115,7 @@ def missed(
     covert_prompted: int,
     recapture: Recapture | None,
     not_searched: Sequence[tuple[str, int]] = (),
+    covert_rechecked: int = 0,
 ) -> Missed:
     """Everything together.
 
@@ -124,6 +125,7 @@ def missed(
         covert_tests: volunteers' vehicles that were judged.
         covert_prompted: of those, where evidence prompted a search.
         recapture: between two blind modalities.
+        covert_rechecked: of the tests, where the lane wanted to measure again: not prompted.
         not_searched: what else nobody looked into: a description and the number of vehicles.
     """
     counted, tried = audit(strata), share(covert_prompted, covert_tests)
@@ -135,7 +137,7 @@ def missed(
         tried,
         recapture,
         together,
-        tuple(_statement(counted, by_audit, tried, recapture, together, prompted_finds)),
+        tuple(_statement(counted, by_audit, tried, covert_rechecked, recapture, together, prompted_finds)),
         tuple(_not_known(counted, tried, not_searched)),
         tuple(strata),
     )
@@ -145,6 +147,7 @@ def _statement(
     counted: Audit | None,
     by_audit: Estimate,
     tried: Rate,
+    rechecked: int,
     recapture: Recapture | None,
     together: Estimate,
     finds: int,
@@ -155,31 +158,32 @@ def _statement(
     elif counted.missed.value is not None:
         if counted.finds:
             said.append(
-                f"{counted.searches} audits found {counted.finds}: about {_number(counted.missed.value)} lorries with"
-                f" somebody inside were advised not to be searched (95 %: {_range(counted.missed)})."
+                f"{counted.searches:,} audits found {counted.finds:,}: about {_number(counted.missed.value)} lorries"
+                f" with somebody inside were advised not to be searched (95 %: {_range(counted.missed)})."
             )
         else:
             said.append(
-                f"{counted.searches} audits found nobody: at most {_number(counted.missed.high)} lorries with somebody"
-                " inside were advised not to be searched (95 %, one-sided)."
+                f"{counted.searches:,} audits found nobody: at most {_number(counted.missed.high)} lorries with"
+                " somebody inside were advised not to be searched (95 %, one-sided)."
             )
         if by_audit.value is not None and counted.finds:
             said.append(
-                f"Beside {finds} finds that were prompted, the lane stopped {_percent(by_audit)} of those it judged."
+                f"Beside {finds:,} finds that were prompted, the lane stopped {_percent(by_audit)} of those it judged."
             )
         elif by_audit.low is not None:
             said.append(
-                f"Beside {finds} finds that were prompted, the lane stopped {100 * by_audit.low:.0f} % or more of those"
-                " it judged (95 %, one-sided)."
+                f"Beside {finds:,} finds that were prompted, the lane stopped {100 * by_audit.low:.0f} % or more of"
+                " those it judged (95 %, one-sided)."
             )
     if tried.of:
-        said.append(f"Of {tried.of} covert tests {tried.cases} were prompted: {_percent(tried.estimate)}.")
+        again = f"; {rechecked:,} more were to be measured again" if rechecked else ""
+        said.append(f"Of {tried.of:,} covert tests {tried.cases:,} were prompted: {_percent(tried.estimate)}{again}.")
     if recapture is not None:
         least = chapman(recapture.first, recapture.second, recapture.both, 2 * CONFIDENCE - 1).estimate.low
         said.append(
-            f"Two blind modalities saw {recapture.first} and {recapture.second} of the finds, {recapture.both} of them"
-            f" both: where both measured there were about {_number(recapture.estimate.value)} ±"
-            f" {_number(recapture.standard_error)}, and {_number(least)} or more (95 %, one-sided); {recapture.seen}"
+            f"Two blind modalities saw {recapture.first:,} and {recapture.second:,} of the finds, {recapture.both:,} of"
+            f" them both: where both measured there were about {_number(recapture.estimate.value)} ±"
+            f" {_number(recapture.standard_error)}, and {_number(least)} or more (95 %, one-sided); {recapture.seen:,}"
             " were seen by either. It is a floor: what both are blind to is not in it."
         )
     if together.value is None and together.low is not None:
@@ -194,14 +198,14 @@ def _not_known(counted: Audit | None, tried: Rate, not_searched: Sequence[tuple[
     said = [VERIFICATION_BIAS]
     for description, vehicles in not_searched:
         if vehicles:
-            said.append(f"{vehicles} {description}: what was in them is not known.")
+            said.append(f"{vehicles:,} {description}: what was in them is not known.")
     if counted is not None:
         for name, vehicles in counted.unreached:
-            said.append(f"Stratum {name}: {vehicles} vehicles, none audited; the upper bound counts all of them.")
+            said.append(f"Stratum {name}: {vehicles:,} vehicles, none audited; the upper bound counts all of them.")
         if counted.discipline.of and counted.discipline.cases < counted.discipline.of:
             left = counted.discipline.of - counted.discipline.cases
             said.append(
-                f"{left} of {counted.discipline.of} draws were not followed; they are taken to be like the rest."
+                f"{left:,} of {counted.discipline.of:,} draws were not followed; they are taken to be like the rest."
             )
         said.append("An audit finds what its search finds: a search that overlooks people makes the misses too few.")
     if tried.of:

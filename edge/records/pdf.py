@@ -47,19 +47,19 @@ def _is_words(section: Section, index: int) -> bool:
     return all(isinstance(row[index], str) for row in section.rows)
 
 
-def _cell(cell: Cell) -> dict[str, str]:
-    """What counts, and in a second line what it rests on."""
+def _cell(cell: Cell) -> dict[str, Any]:
+    """What counts, and in smaller letters what it rests on."""
     if isinstance(cell, Rate):
         counts = f"{cell.cases:,} of {cell.of:,}"
         value, low, high = cell.estimate.value, cell.estimate.low, cell.estimate.high
         if value is None or low is None or high is None:
-            return {"main": "none of none", "rest": ""}
+            return {"main": "none of none", "rest": []}
         if cell.too_few:
-            return {"main": counts, "rest": "too few"}
-        return {"main": f"{percent(value)} %", "rest": f"{percent(low)} to {percent(high)}, {counts}"}
+            return {"main": counts, "rest": ["too few"]}
+        return {"main": f"{percent(value)} %", "rest": [f"{percent(low)} to {percent(high)}", counts]}
     if isinstance(cell, Estimate) and cell.value is not None and (cell.low is not None or cell.high is not None):
-        return {"main": number(cell.value), "rest": f"{number(cell.low)} to {number(cell.high)}"}
-    return {"main": text(cell), "rest": ""}
+        return {"main": number(cell.value), "rest": [f"{number(cell.low)} to {number(cell.high)}"]}
+    return {"main": text(cell), "rest": []}
 
 
 def _chart(chart: Chart) -> dict[str, Any]:
