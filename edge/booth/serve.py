@@ -17,7 +17,9 @@ import uvicorn
 from edge.booth import officers
 from edge.booth.events import STUCK_S, Hub
 from edge.booth.server import Booth, Pages
+from edge.booth.upkeep import Upkeep
 from edge.booth.watch import Follow, Watch
+from edge.calibrate.in_force import MEASURING
 from edge.config import LaneConfig
 from edge.control import ask
 from edge.places import Places
@@ -75,10 +77,17 @@ def _booth(config: LaneConfig, places: Places) -> Booth:
         language=table.language,
         bundles=places.bundles,
         officers=officers.Roster(places.officers),
+        upkeep=Upkeep(places, _calibrated(config), time.time_ns),
         hosts=frozenset((*table.hosts, *LOOPBACK)),
         local=table.local,
         secure=table.certificate is not None,
     )
+
+
+def _calibrated(config: LaneConfig) -> dict[str, str]:
+    """Device -> what it measures, of those that are calibrated."""
+    measures = {name: device.driver.MODALITY for name, device in config.devices.items()}
+    return {name: str(modality) for name, modality in measures.items() if modality in MEASURING}
 
 
 def _content(watch: Watch) -> dict[str, Any]:

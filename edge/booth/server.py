@@ -28,6 +28,7 @@ from edge.booth.officers import Officer, Roster
 from edge.booth.pictures import pictures
 from edge.booth.rim import Refused, Rim
 from edge.booth.sessions import SHIFT_S, Session, Sessions, Tries
+from edge.booth.upkeep import Upkeep
 from edge.booth.watch import Watch
 from edge.control import ControlFault, Unreachable
 from edge.records.outcome import CHECKS, By, CheckState, OutcomeRefused, Reason, Technique, press_of
@@ -51,6 +52,7 @@ class Booth:
     language: str
     bundles: Path
     officers: Roster
+    upkeep: Upkeep
     hosts: frozenset[str]
     local: bool  # only this machine reaches it
     secure: bool  # TLS
@@ -75,6 +77,7 @@ class Pages:
             Route("/picture/{passage_id}", self._guarded(self._picture)),
             Route("/picture/{passage_id}/{name}", self._guarded(self._image)),
             Route("/status", self._guarded(self._status)),
+            Route("/upkeep", self._guarded(self._upkeep)),
             Route("/sign-on", self._guarded(self._sign_on), methods=["POST"]),
             Route("/sign-off", self._guarded(self._sign_off), methods=["POST"]),
             Route("/outcome", self._guarded(self._outcome), methods=["POST"]),
@@ -163,12 +166,23 @@ class Pages:
         return Response(content, media_type="image/png", headers={"cache-control": "private, max-age=600"})
 
     async def _status(self, request: Request) -> Any:
+        self._engineer(request)
+        watch = self._watch
+        return {"status": watch.board.status, "cause": watch.cause, "faults": watch.faults.document()}
+
+    async def _upkeep(self, request: Request) -> Any:
+        self._engineer(request)
+        found = await asyncio.to_thread(self._booth.upkeep.document)
+        newest = next(iter(self._watch.board.listed), None)
+        return {**found, "passage_id": newest}
+
+    def _engineer(self, request: Request) -> None:
+        """Raises Refused unless an engineer looks, or somebody at a machine that knows no officers."""
         session = self._session(request)
         if not (self._booth.local and not self._booth.officers().by_id) and (
             session is None or session.role not in LOOKERS_IN
         ):
             raise Refused(401, "sign on as engineer or supervisor")
-        return {"status": self._watch.board.status, "cause": self._watch.cause}
 
     async def _sign_on(self, request: Request) -> Any:
         given = await rim.document(request)

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Any
 
 from edge.booth.board import Board
+from edge.booth.faults import Faults
 from edge.control import ControlFault
 from edge.publish.message import Message, MessageFault
 from edge.publish.subscriber import OutOfStep, Unreachable
@@ -33,7 +34,7 @@ class Watch:
 
     def __init__(self, follow: Follow, ask: Ask, changed: Callable[[], None]) -> None:
         self._follow, self._ask, self._changed = follow, ask, changed
-        self.board = Board()
+        self.board, self.faults = Board(), Faults()
         self.heard_s: float | None = None  # time.monotonic() of the lane's last message
         self.cause: str | None = None  # why nothing is heard
         self._last_seen: int | None = None
@@ -72,6 +73,8 @@ class Watch:
                     return
                 self._last_seen = max(self._last_seen, sequence)
                 self.board.see(message)
+                if message.header.kind == "status":
+                    self.faults.see(message.body, time.time_ns() // 1_000_000)
                 self._changed()
 
     def _lose(self, cause: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from calibration.apply import Calibrations
-from calibration.drift import Charted, Point, chart
+from calibration.drift import Charted, chart
 from calibration.procedures.procedure import BadSetup, Procedure, Step
 from calibration.record import Kept, RecordFault, utc_text
 from drivers.driver import DriverFault, Surroundings
@@ -26,6 +26,7 @@ from edge import keys
 from edge.calibrate import catalogue
 from edge.calibrate.bookkeeping import store_of, tell_journal
 from edge.calibrate.capture import Live
+from edge.calibrate.history import history
 from edge.calibrate.session import Finished, Session, Told
 from edge.cli.main import DONE, NO, UNREACHABLE, WRONG_USE
 from edge.cli.options import Settings, common
@@ -453,25 +454,6 @@ def drift(settings: Settings, devices: tuple[str, ...]) -> int:
             if line:
                 say(f"{name} {result}: {spark([one.point.value for one in line])}")
     return NO if out else DONE
-
-
-def history(entries: Sequence[Kept], device: str) -> dict[str, list[Point]]:
-    """Result -> its points in order, over all measured records of a device."""
-    found: dict[str, list[Point]] = {}
-    for kept in entries:
-        record = kept.record
-        if record.device.name != device or record.kind != "record":
-            continue
-        for result in record.results:
-            point = Point(
-                record.performed_utc,
-                float(result["value"]),
-                float(result["standard_uncertainty"]),
-                record.number,
-                record.procedure,
-            )
-            found.setdefault(f"{record.procedure}: {result['name']}", []).append(point)
-    return found
 
 
 def spark(values: Sequence[float]) -> str:

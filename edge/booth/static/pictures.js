@@ -59,8 +59,13 @@ export function card(passageId, part, picture) {
   const side = measured ? strength(part) : "silent";
   const head = element("h3", {}, element("span", { text: t(`modality.${part.modality}`) }), element("span", { className: "mark", "aria-hidden": "true", text: MARKS[side] }));
   const said = measured ? [element("p", { className: "says", text: weight(part, side) })] : [element("p", { className: "says", text: t(`state.${part.state}`) }), ...(part.cause ? why(part.cause) : [])];
-  const drawn = picture ? (DRAWN[part.modality]?.(passageId, part, picture) ?? []) : [];
+  const drawn = picture ? drawing(passageId, part.modality, picture, part) : [];
   return element("article", { className: `part ${side} ${drawn.length ? "drawn" : ""}`, "data-modality": part.modality }, head, ...said, ...drawn);
+}
+
+// What there is to look at of one sensor, without a judgement.
+export function drawing(passageId, modality, picture, part = { modality }) {
+  return DRAWN[modality]?.(passageId, part, picture) ?? [];
 }
 
 const MARKS = { for: "▲", against: "○", neutral: "–", silent: "×" };

@@ -1,7 +1,7 @@
 """A lane without sensors: journal, publisher, replay and control socket are the daemon's own; lorries are told to it.
 
 One JSON object a line on stdin, one answered on stdout: ``{"do": "enter", "passage_id"}``, ``{"do": "leave"}``,
-``{"do": "verdict", "verdict": {…}}``, ``{"do": "rows", "kind"}``.
+``{"do": "verdict", "verdict": {…}}``, ``{"do": "sick", "sick": {device: cause}}``, ``{"do": "rows", "kind"}``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Stage:
         self.began_s = 0.0
         self.context: list[Any] = []
         self.known, self.sources = Context(shelter="shed"), Sources()
+        self.sick: dict[str, str] = {}  # device -> what it says of itself
         lane = self.config.lane
         self.publisher = Publisher(
             lane.site, lane.name, keys.load_curve(self.places.curve), self.places.allowed,
@@ -48,7 +49,10 @@ class Stage:
         if hand is not None and not hand.final:
             hand = InHand(hand.passage_id, min(time.monotonic() - self.began_s, 45.0), 45.0, hand.level, hand.final)
         modalities = ("vibration", "co2")
-        devices = [DeviceHealth(name, name, True, True, True, "ok", None, 0, 1, 0.1, None) for name in modalities]
+        devices = [
+            DeviceHealth(name, name, not cause, not cause, not cause, "ok", cause, 0, 1, 0.1, None)
+            for name, cause in ((name, self.sick.get(name)) for name in modalities)
+        ]
         last = self.journal.last("verdict")
         state = LaneState(
             site=self.config.lane.site, lane=self.config.lane.name, boot_id=self.journal.boot_id, version="0.1.0",
@@ -62,6 +66,8 @@ class Stage:
             self.journal.append("passage.opened", order["passage_id"], {"began_utc": "2026-03-01T10:15:02Z"})
             self.known, self.sources = Context(shelter="shed"), Sources()
             self.in_hand, self.began_s = InHand(order["passage_id"], 0.0, 45.0, None, False), time.monotonic()
+        elif order["do"] == "sick":
+            self.sick = order["sick"]
         elif order["do"] == "leave":
             self.in_hand = None
         elif order["do"] == "verdict":
