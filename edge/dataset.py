@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,10 +25,13 @@ from edge.replay import Replayed, Weighing, replayed
 from fusion.bundle.container import PASSAGE, Limits, open_files
 from fusion.bundle.document import read_json
 from fusion.bundle.fault import BundleFault
+from fusion.bundle.read import BundleContents
 from fusion.bundle.taken import policy_of
 from fusion.bundle.times import parse_utc
 from fusion.bundle.write import PARTIAL
-from fusion.evaluation.evaluation import Case, Kind
+from fusion.evaluation.case import Case, Step
+from fusion.evaluation.evaluation import Kind
+from fusion.evidence.evidence import OK
 from fusion.passage import BodyType
 from fusion.policy import Policy
 from fusion.verdict import State
@@ -35,6 +39,7 @@ from fusion.verdict import State
 DATASET, OUTCOME = "dataset.toml", "outcome.json"
 DATASET_BYTES_MOST = 64 << 10  # assumed: three words, with room for a licence's text
 CAUSE_LETTERS = 300
+PEOPLE_MOST = 200  # assumed: 71 is the most that a lorry was found with (SCIENCE 3.4)
 
 
 class DatasetFault(Exception):
@@ -68,6 +73,7 @@ class Dataset:
     kind_is_said: bool
     licence: str | None
     bundles: tuple[Path, ...]
+    folder: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ def open_dataset(folder: Path) -> Dataset:
         raise DatasetFault(f"{folder}: no bundle in it; a dataset is a folder of passage folders or .zip files")
     said = _described(folder / DATASET)
     name = said.name or folder.absolute().name
-    return Dataset(name, said.kind or "simulated", said.kind is not None, said.licence, bundles)
+    return Dataset(name, said.kind or "simulated", said.kind is not None, said.licence, bundles, folder)
 
 
 def weigh(
@@ -244,7 +250,27 @@ def _case(path: Path, again: Replayed, weighing: Weighing, found: bool) -> Case:
         level=verdict.level,
         log10_lr=spoke,
         over=_over(spoke, at_s, policy, weighing),
+        people=_people(again.contents),
+        shelter=document.context.shelter,
+        wind_m_s=_wind_m_s(again.contents),
+        steps=tuple(
+            Step(look_s, one.level, sum(part.log10_lr for part in one.evidence))
+            for look_s, one in zip(again.looks_s, again.verdicts, strict=True)
+        ),
+        why=verdict.reasons[0].text if verdict.reasons else "",
     )
+
+
+def _people(contents: BundleContents) -> int | None:
+    """How many were found; None where nobody counted."""
+    told = (contents.outcome or {}).get("people")
+    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= PEOPLE_MOST else None
+
+
+def _wind_m_s(contents: BundleContents) -> float | None:
+    """The strongest mean wind outside."""
+    winds = [kept.reading.wind_m_s for kept in contents.weather if kept.reading.status == OK]
+    return max((wind for wind in winds if wind is not None and isfinite(wind)), default=None)
 
 
 def _over(spoke: Mapping[str, float], at_s: float, policy: Policy, weighing: Weighing) -> dict[str, bool]:

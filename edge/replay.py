@@ -34,10 +34,14 @@ class Weighing:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The verdicts of a bundle, first revision first, and what reading it said."""
+    """The verdicts of a bundle, first revision first, and what reading it said.
+
+    ``looks_s`` are the policy's own times of the verdicts' looks, whenever they were truly taken.
+    """
 
     contents: BundleContents
     verdicts: tuple[Verdict, ...]
+    looks_s: tuple[float, ...]
     notes: tuple[str, ...]
 
 
@@ -55,6 +59,7 @@ def replayed(path: Path, weighing: Weighing) -> Replayed:
     made = _made(contents, weighing.model)
     taken = [taken_look(contents, index) for index in range(len(contents.looks))]
     verdicts: list[Verdict] = []
+    looks_s: list[float] = []
     for passage, look in taken or assumed_looks(contents, policy):
         over = any(verdict.final for verdict in verdicts)
         if not taken and over and look.occasion is not Occasion.LATE:
@@ -68,7 +73,8 @@ def replayed(path: Path, weighing: Weighing) -> Replayed:
             searched_before=any(verdict.final and verdict.level is Level.SEARCH for verdict in verdicts),
         )
         verdicts.append(judge(passage, look, weighing.model.model, policy, issue))
-    return Replayed(contents, tuple(verdicts), (*contents.notes, *contents.doubts()))
+        looks_s.append(policy.looks_s[min(look.index, len(policy.looks_s) - 1)])
+    return Replayed(contents, tuple(verdicts), tuple(looks_s), (*contents.notes, *contents.doubts()))
 
 
 @dataclass(frozen=True, slots=True)

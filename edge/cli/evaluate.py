@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -87,17 +88,19 @@ def _write(
 ) -> None:
     """The files that were asked for. Raises OSError."""
     from edge import json_text
-    from fusion.evaluation.evaluation import case_document
     from fusion.evaluation.report import Made, page
 
     if cases is not None:
-        rows: list[dict[str, Any]] = [case_document(case) for case in whole.cases]
+        rows: list[dict[str, Any]] = [case.document() for case in whole.cases]
         rows += [{"name": one.name, "left_out": one.why.value, "cause": one.cause} for one in weighed.omitted]
         cases.write_text("".join(json_text.write(row) + "\n" for row in rows), encoding="utf-8")
     if html is not None:
         manifest = source.read_manifest()
         left_out = {why.value: count for why, count in weighed.left_out().items()}
-        made = Made(manifest.name, manifest.sha256, manifest.trained_on, left_out, weighed.complete, dataset.licence)
+        bundles = os.path.relpath(dataset.folder.absolute(), html.absolute().parent)
+        made = Made(
+            manifest.name, manifest.sha256, manifest.trained_on, left_out, weighed.complete, dataset.licence, bundles
+        )
         html.write_text(page(whole, made), encoding="utf-8")
 
 
@@ -123,8 +126,20 @@ def _say(whole: Evaluation) -> None:
     say(f"{whole.dataset}: {whole.kind}; {len(whole.cases)} passages, {whole.positives} with people; at 95 %")
     rows = [("fused", whole.fused), *whole.by_modality.items()]
     rows += [(body.value, figures) for body, figures in whole.by_body_type.items()]
+    rows += [*whole.by_wind.items(), *((f"known at {look_s} s", one) for look_s, one in whole.by_look.items())]
+    rows += [(f"{crowd} in it", figures) for crowd, figures in whole.by_people.items()]
     header = ("SCORE", "FOUND", "EMPTY", "AUC", "CLLR", "CLLR MIN", "PD", "PFA")
     say_table(header, [(name, *_cells(figures)) for name, figures in rows])
+    say(f"Pd of three people less Pd of one: {_text(whole.three_less_one) or '-'}")
+    names = ("DECISIONS", "FOUND", "EMPTY", "DECIDED", "EMPTY CLEARED", "EMPTY ASKED", "FOUND CLEARED")
+    decisions = whole.decisions.items()
+    say_table(
+        names,
+        [
+            (name, one.n_pos, one.n_neg, *map(_text, (one.decided, one.cleared, one.asked, one.missed)))
+            for name, one in decisions
+        ],
+    )
     levels = ", ".join(f"{name} {n['n_pos']} and {n['n_neg']}" for name, n in whole.levels().items())
     say(f"levels (found and empty): {levels}")
 

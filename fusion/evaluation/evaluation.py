@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from fusion.evaluation.case import ALARMS, Case
 from fusion.evaluation.exact_share import Estimate, exact_share
-from fusion.evaluation.metrics import Merit, merit
+from fusion.evaluation.metrics import Merit, difference, merit
 from fusion.passage import BodyType
 from fusion.verdict import MODALITIES, Level
 
 SCHEMA = "lanepulse.evaluation/1"
 DECIMALS = 6
-ALARMS = (Level.SEARCH, Level.OPEN_NOW)  # the levels at which somebody opens the vehicle
+LOOKS_MOST = 20  # assumed: a dataset of one kind of lane has five; bounds the work of strange ones
 Kind = Literal["recorded", "simulated", "mixed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One passage: what was found, and the last verdict.
-
-    ``log10_lr`` has the modalities that were measured. ``over`` says of each whether it would have alarmed alone, at
-    its own threshold for that look; a modality without one is left out.
-    """
-
-    name: str
-    passage_id: str
-    found: bool
-    body_type: BodyType
-    level: Level
-    log10_lr: Mapping[str, float]
-    over: Mapping[str, bool]
-
-    @property
-    def total_log10_lr(self) -> float:
-        """The evidence of all that was measured: 0 where nothing was."""
-        return sum(self.log10_lr.get(name, 0.0) for name in MODALITIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +39,30 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class Decisions:
+    """What became of vehicles: abstaining is not winning, so what was left open is counted too.
+
+    ``decided``: share of all that were not asked to be measured again; ``cleared`` and ``asked``: shares of empty ones
+    that needed no search, and that were searched or measured again; ``missed``: share of those with people that were
+    told to need no search.
+    """
+
+    decided: Estimate
+    cleared: Estimate
+    asked: Estimate
+    missed: Estimate
+    n_pos: int
+    n_neg: int
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        names = ("decided", "cleared", "asked", "missed")
+        return {name: _rounded(getattr(self, name)) for name in names} | {"n_pos": self.n_pos, "n_neg": self.n_neg}
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All figures of a dataset."""
+    """All figures of a dataset. ``by_look`` is of what was known at each look, by its seconds."""
 
     dataset: str
     kind: Kind
@@ -69,6 +70,11 @@ class Evaluation:
     fused: Figures
     by_modality: Mapping[str, Figures]
     by_body_type: Mapping[BodyType, Figures]
+    by_wind: Mapping[str, Figures]
+    by_look: Mapping[str, Figures]
+    by_people: Mapping[str, Figures]
+    three_less_one: Estimate  # Pd of three people less that of one (SCIENCE 0.4: a rhythm alone does worse with more)
+    decisions: Mapping[str, Decisions]  # "all", then by wind band, then by which modalities spoke
 
     @property
     def positives(self) -> int:
@@ -91,6 +97,11 @@ class Evaluation:
             "fused": self.fused.document(),
             "by_modality": {name: figures.document() for name, figures in self.by_modality.items()},
             "by_body_type": {body.value: figures.document() for body, figures in self.by_body_type.items()},
+            "by_wind": {name: figures.document() for name, figures in self.by_wind.items()},
+            "by_look": {name: figures.document() for name, figures in self.by_look.items()},
+            "by_people": {name: figures.document() for name, figures in self.by_people.items()},
+            "pd_three_less_one": _rounded(self.three_less_one),
+            "decisions": {name: made.document() for name, made in self.decisions.items()},
             "levels": self.levels(),
             "cases_detail": cases_detail,
         }
@@ -100,23 +111,67 @@ def evaluation(dataset: str, kind: Kind, cases: Iterable[Case]) -> Evaluation:
     """Sum up. The order of the cases does not matter.
 
     Fused: every case, with a ratio of 1 where nothing was measured, alarmed by its level. A modality: the cases in
-    which it was measured, alarmed by its own threshold. A body type: fused, over its cases.
+    which it was measured, alarmed by its own threshold. A body type, a wind band: fused, over its cases. A look: fused,
+    by the newest verdict until then, over the cases that had one. People: those with so many, and all empty ones.
     """
     ordered = tuple(sorted(cases, key=lambda case: (case.name, case.passage_id)))
-    bodies = [body for body in BodyType if any(case.body_type is body for case in ordered)]
+    by_body = _grouped(ordered, lambda case: case.body_type.value)
+    by_wind = _grouped(ordered, lambda case: case.wind_band)
+    by_pattern = _grouped(ordered, lambda case: case.pattern)
+    empty = [case for case in ordered if not case.found]
+    crowds = _grouped([case for case in ordered if case.crowd], lambda case: str(case.crowd))
     return Evaluation(
         dataset,
         kind,
         ordered,
         _fused(ordered),
         {name: _alone(ordered, name) for name in MODALITIES},
-        {body: _fused([case for case in ordered if case.body_type is body]) for body in bodies},
+        {body: _fused(by_body[body.value]) for body in BodyType if body.value in by_body},
+        {name: _fused(group) for name, group in by_wind.items()},
+        {f"{look_s:g}": _by_then(ordered, look_s) for look_s in _looks_s(ordered)},
+        {crowd: _fused([*found, *empty]) for crowd, found in crowds.items()},
+        _three_less_one(crowds),
+        {"all": _decisions(ordered)}
+        | {name: _decisions(group) for name, group in by_wind.items()}
+        | {name: _decisions(group) for name, group in by_pattern.items()},
     )
 
 
-def case_document(case: Case) -> dict[str, Any]:
-    """One line of the file that ``cases_detail`` names."""
-    return asdict(case) | {"body_type": case.body_type.value, "level": case.level.value}
+def _grouped(cases: Sequence[Case], group: Callable[[Case], str]) -> dict[str, list[Case]]:
+    found: dict[str, list[Case]] = {}
+    for case in cases:
+        found.setdefault(group(case), []).append(case)
+    return {name: found[name] for name in sorted(found)}
+
+
+def _looks_s(cases: Sequence[Case]) -> list[float]:
+    return sorted({step.look_s for case in cases for step in case.steps})[:LOOKS_MOST]
+
+
+def _by_then(cases: Sequence[Case], look_s: float) -> Figures:
+    then = [(case.found, step) for case in cases if (step := case.by_then(look_s)) is not None]
+    scored = [(found, step.log10_lr) for found, step in then]
+    return _figures(scored, [(found, step.level in ALARMS) for found, step in then])
+
+
+def _three_less_one(crowds: Mapping[str, Sequence[Case]]) -> Estimate:
+    three, one = crowds.get("3", ()), crowds.get("1", ())
+    hits = [sum(case.level in ALARMS for case in group) for group in (three, one)]
+    return difference(hits[0], len(three), hits[1], len(one))
+
+
+def _decisions(cases: Sequence[Case]) -> Decisions:
+    found = [case.level for case in cases if case.found]
+    empty = [case.level for case in cases if not case.found]
+    asked = len(empty) - empty.count(Level.NO_SEARCH)
+    return Decisions(
+        exact_share(len(cases) - (found + empty).count(Level.RECHECK), len(cases)),
+        exact_share(empty.count(Level.NO_SEARCH), len(empty)),
+        exact_share(asked, len(empty)),
+        exact_share(found.count(Level.NO_SEARCH), len(found)),
+        len(found),
+        len(empty),
+    )
 
 
 def _fused(cases: Sequence[Case]) -> Figures:

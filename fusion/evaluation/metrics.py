@@ -13,6 +13,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
+from scipy.special import ndtri
 
 from fusion.evaluation.exact_share import CONFIDENCE, UNKNOWN, Estimate
 
@@ -65,6 +66,24 @@ def merit(occupied: Floats, empty: Floats) -> Merit:
     if auc.value == 1.0:  # no replicate can order them worse: 0 in all of them tells nothing
         least = Estimate(least.value, None, None)
     return Merit(_not_surer_than_few_cases(auc, min(len(occupied), len(empty))), cllr, least)
+
+
+def difference(hits: int, cases: int, other_hits: int, other_cases: int) -> Estimate:
+    """A share less another, independent one: Newcombe 1998, method 10, from the two Wilson intervals."""
+    if cases == 0 or other_cases == 0:
+        return UNKNOWN
+    one, other = hits / cases, other_hits / other_cases
+    low, high = _wilson(hits, cases)
+    other_low, other_high = _wilson(other_hits, other_cases)
+    down, up = np.hypot(one - low, other_high - other), np.hypot(high - one, other - other_low)
+    return Estimate(one - other, float(one - other - down), float(one - other + up))
+
+
+def _wilson(hits: int, cases: int) -> tuple[float, float]:
+    z = float(ndtri(1 - TAIL))
+    middle = (hits + z * z / 2) / (cases + z * z)
+    half = z / (cases + z * z) * float(np.sqrt(hits * (cases - hits) / cases + z * z / 4))
+    return middle - half, middle + half
 
 
 def grouped(occupied: Floats, empty: Floats) -> Grouped:

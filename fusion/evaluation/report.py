@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import quote
 
 import numpy as np
 
 from fusion.evaluation import plots
+from fusion.evaluation.case import Case
 from fusion.evaluation.evaluation import Evaluation, Figures
 from fusion.evaluation.exact_share import Estimate
 from fusion.evaluation.metrics import REPLICATES, SEED
@@ -66,9 +68,21 @@ that keeps the order would cost, and the difference is calibration loss.</p>
 draws and covert tests tell of misses, this page alone does not.</p>"""
 
 
+_DECIDED = (
+    "Decided: not asked to be measured again. Abstaining is not winning: what is left open costs a lane its time. Rows "
+    "stand for all, for each place and wind, and for each set of modalities that spoke."
+)
+_MISSES = "Passages with people whose last verdict prompted no search, the least suspected first."
+_ALARMS = "Empty passages that were searched, the most suspected first."
+LISTED_MOST = 500  # of misses, and of false alarms
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What was evaluated, and of how much. ``left_out``: why -> how many."""
+    """What was evaluated, and of how much.
+
+    ``left_out``: why -> how many; ``bundles``: their folder, as seen from the page's.
+    """
 
     model: str
     model_sha256: str
@@ -76,6 +90,7 @@ class Made:
     left_out: Mapping[str, int]
     complete: bool
     licence: str | None
+    bundles: str = "."
 
 
 def page(whole: Evaluation, made: Made) -> str:
@@ -95,7 +110,10 @@ def page(whole: Evaluation, made: Made) -> str:
         _said(whole, made),
         _table(whole),
         _plots(whole),
+        _decisions(whole),
         _levels(whole),
+        _listed("Misses", _MISSES, [case for case in whole.cases if case.missed], whole, made),
+        _listed("False alarms", _ALARMS, [case for case in whole.cases if case.false_alarm], whole, made),
         _METHOD,
         "</td></tr></tbody></table></body></html>\n",
     ]
@@ -120,6 +138,9 @@ def _table(whole: Evaluation) -> str:
     rows = [_row("all evidence", whole.fused)]
     rows += [_row(f"{name} alone", figures) for name, figures in whole.by_modality.items()]
     rows += [_row(f"body: {body.value}", figures) for body, figures in whole.by_body_type.items()]
+    rows += [_row(f"wind: {band}", figures) for band, figures in whole.by_wind.items()]
+    rows += [_row(f"known at {look_s} s", figures) for look_s, figures in whole.by_look.items()]
+    rows += [_row(f"people: {crowd}, and all empty", figures) for crowd, figures in whole.by_people.items()]
     names = ("", "with people", "empty", "AUC", "Cllr", "Cllr min", "Pd", "Pfa")
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     return f"<h2>Figures, with intervals at 95 %</h2><table><tr>{head}</tr>{''.join(rows)}</table>"
@@ -164,3 +185,37 @@ def _levels(whole: Evaluation) -> str:
     ]
     head = "<tr><th>last verdict</th><th>with people</th><th>empty</th></tr>"
     return f"<h2>Levels</h2><table>{head}{''.join(rows)}</table>"
+
+
+def _decisions(whole: Evaluation) -> str:
+    rows = []
+    for name, made in whole.decisions.items():
+        cells = [str(made.n_pos), str(made.n_neg)]
+        cells += [_text(part) for part in (made.decided, made.cleared, made.asked, made.missed)]
+        rows.append(f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    names = ("", "with people", "empty", "decided", "empty: no search", "empty: searched or again", "people: no search")
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    less = _text(whole.three_less_one).replace("<br>", ", ")
+    return (
+        f"<h2>What was decided, by wind and by what spoke</h2><p>{escape(_DECIDED)}</p>"
+        f"<table><tr>{head}</tr>{''.join(rows)}</table><p>Pd of three people less Pd of one: {less}.</p>"
+    )
+
+
+def _listed(title: str, words: str, cases: Sequence[Case], whole: Evaluation, made: Made) -> str:
+    """Each case with a link to its bundle, the worst first."""
+    worst = sorted(cases, key=lambda case: (case.total_log10_lr if case.found else -case.total_log10_lr, case.name))
+    rows = []
+    for case in worst[:LISTED_MOST]:
+        link = quote(f"{made.bundles}/{case.name}")
+        ratios = ", ".join(f"{name} {ratio:+.2f}" for name, ratio in case.log10_lr.items()) or "nothing was measured"
+        people = "-" if not case.found else "?" if case.people is None else str(case.people)
+        cells = (case.level.value, case.body_type.value, case.wind_band, people, ratios, case.why)
+        told = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        rows.append(f'<tr><th><a href="{escape(link)}">{escape(case.name)}</a></th>{told}</tr>')
+    head = "".join(f"<th>{name}</th>" for name in ("bundle", "level", "body", "wind", "people", "log10 ratios", "why"))
+    more = len(cases) - len(rows)
+    note = f"<p>And {more} more, in the file of cases.</p>" if more else ""
+    table = f"<table><tr>{head}</tr>{''.join(rows)}</table>" if rows else "<p>None.</p>"
+    kind = f"<strong>{escape(whole.kind)}</strong>"
+    return f"<h2>{title}: {len(cases)}</h2><p>{kind}. {escape(words)}</p>{table}{note}"

@@ -128,7 +128,7 @@ def test_a_pipe_gets_one_object_a_reading_and_the_lane_has_the_device_back_after
                     }
                     assert states(tmp_path) == {"probe": "in maintenance", "mast": None}
                     process.send_signal(signal.SIGINT)
-                    assert await asyncio.wait_for(process.wait(), 20) == 130
+                    assert await asyncio.wait_for(process.wait(), 60) == 130
                 await until(lambda: states(tmp_path) == {"probe": None, "mast": None})
             finally:
                 await stop_daemon(daemon)

@@ -25,7 +25,7 @@ from edge.supervisor import Supervised
 from hil.rig import Emulator, emulators
 
 UNPLUGS = int(os.environ.get("UNPLUGS", "2"))  # `make unplug` takes fifty
-QUICK = {"silence_s": 0.5}
+QUICK = {"silence_s": 1.5}  # a busy machine is no unplugged device
 UNPLUG, PLUG = {"do": "unplug"}, {"do": "plug"}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from fusion.policy import Policy
 FORMAT = {
     "schema", "dataset", "kind", "cases", "positives", "fused", "by_modality", "by_body_type", "levels", "cases_detail",
 }  # fmt: skip
+OURS = {"by_wind", "by_look", "by_people", "pd_three_less_one", "decisions"}  # beside those of FORMATS
 FIGURES = {"auc", "cllr", "cllr_min", "pd", "pfa", "n_pos", "n_neg"}
 
 
@@ -45,18 +47,24 @@ def weighing() -> Weighing:
 def test_the_object_is_that_of_formats(dataset: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out, err = evaluate(capfd, str(dataset), "--json")
     told = json.loads(out)
-    assert set(told) == FORMAT
+    assert set(told) == FORMAT | OURS
     assert (told["schema"], told["dataset"], told["kind"]) == ("lanepulse.evaluation/1", "Small <trial>", "simulated")
     assert (told["cases"], told["positives"], told["cases_detail"]) == (14, 6, None)
     assert list(told["by_modality"]) == ["co2", "mmwave", "vibration", "xray"]  # sorted: canonical JSON
     assert set(told["by_body_type"]) == {"soft_sided", "hard_sided"}
     every = [told["fused"], *told["by_modality"].values(), *told["by_body_type"].values()]
+    every += [*told["by_wind"].values(), *told["by_look"].values(), *told["by_people"].values()]
     for figures in every:
         assert set(figures) == FIGURES
         for name in FIGURES - {"n_pos", "n_neg"}:
             assert set(figures[name]) == {"value", "low", "high"}
     assert sum(body["n_pos"] for body in told["by_body_type"].values()) == told["fused"]["n_pos"] == 6
     assert sum(level["n_neg"] for level in told["levels"].values()) == 8
+    assert set(told["by_wind"]) == {"shed"} and set(told["by_look"]) == {"5", "10"}
+    assert {name: (one["n_pos"], one["n_neg"]) for name, one in told["by_people"].items()} == {
+        "1": (2, 8), "2": (2, 8), "3": (2, 8)
+    }  # fmt: skip
+    assert {"all", "shed", "vibration+co2"} <= set(told["decisions"])
     assert told["by_modality"]["xray"]["auc"] == {"value": None, "low": None, "high": None}
     assert "17 of 17 bundles weighed, 0 left" in err
     assert "left out: 1 no outcome, 1 not searched, 1 unreadable" in err
@@ -131,10 +139,12 @@ def test_the_page_stands_alone_and_says_on_each_printed_page_what_the_data_are(
     tags = Tags()
     tags.feed(text)
     assert tags.open == [] and tags.seen.count("svg") == 3 and "script" not in tags.seen
-    assert not re.search(r"https?:|src=|href=|url\(|@import", text)
+    assert not re.search(r"https?:|src=|url\(|@import", text)
+    links = re.findall(r'href="([^"]*)"', text)
+    assert links and all((page.parent / unquote(link)).is_dir() for link in links)
     assert "Small &lt;trial&gt;" in text and "<trial>" not in text
     assert 'role="presentation"><thead><tr><th>SIMULATED' in text  # browsers print such a head on every page
-    assert text.count("<strong>simulated</strong>") == 3
+    assert text.count("<strong>simulated</strong>") == 5
     assert "bootstrap" in text and "Clopper" in text and "CC0-1.0" in text and "concealment-1" in text
 
 
@@ -220,20 +230,21 @@ def test_what_is_not_whole_yet_is_no_bundle_of_the_dataset(tmp_path: Path) -> No
 
 @pytest.fixture
 def many(dataset: Path, tmp_path: Path) -> Path:
-    """Two hundred bundles."""
+    """Six hundred bundles, whose series are links to those of fourteen."""
     root = tmp_path / "many"
     root.mkdir()
-    for number in range(200):
+    for number in range(600):
         source = dataset / f"01JQ0F7Y3W8V5R2M9K4T6B{number % 14:04d}"
-        path = shutil.copytree(source, root / f"{number:03d}")
+        path = shutil.copytree(source, root / f"{number:03d}", copy_function=os.link)
         text = (path / "passage.json").read_text()
+        (path / "passage.json").unlink()
         (path / "passage.json").write_text(text.replace(source.name, f"01JQ0F7Y3W8V5R2M9K4T6C{number:04d}"))
     return root
 
 
 @pytest.fixture
 def running(many: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "edge.cli.main", "evaluate", str(many), "--json", "--workers", "2"]
+    command = [sys.executable, "-m", "edge.cli.main", "evaluate", str(many), "--json", "--workers", "1"]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -244,12 +255,14 @@ def running(many: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_ctrl_c_tells_what_was_done_until_then(running: subprocess.Popen[str]) -> None:
     assert running.stderr is not None
-    assert "of 200 bundles weighed" in running.stderr.readline()
+    assert "of 600 bundles weighed" in running.stderr.readline()
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=100)
     assert running.returncode == 130, err
     told: dict[str, Any] = json.loads(out)
-    assert 0 < told["cases"] < 200
-    stopped = re.search(r"stopped: (\d+) of 200 bundles were weighed, and the figures are of those alone", err)
+    assert 0 < told["cases"] < 600
+    told_shares = [told["fused"][name] for name in ("pd", "pfa") if told["fused"][name]["value"] is not None]
+    assert told_shares and all(one["low"] <= one["value"] <= one["high"] for one in told_shares)
+    stopped = re.search(r"stopped: (\d+) of 600 bundles were weighed, and the figures are of those alone", err)
     assert stopped is not None and int(stopped[1]) == told["cases"]
     assert "Traceback" not in err
