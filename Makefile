@@ -60,6 +60,11 @@ outcomes: .venv/.test ## forty outcomes entered by clicks in a real browser, at 
 test-browser: .venv/.test ## the booth's page at every size, light, language and sight; screenshots in build/screenshots
 	LOOKS=all SCREENSHOTS=build/screenshots $(BIN)/pytest tests/edge/booth
 
+fuzz: .venv/.test ## everything that reads from outside, FUZZ_RUNS (2000) mutations of each, a new seed each time
+	FUZZ_RUNS=$${FUZZ_RUNS:-2000} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} \
+	$(BIN)/pytest --timeout 3600 -rP tests/fuzz
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout 3600 -m hypothesis tests
+
 pins: ## resolve requirements/ anew after a change in pyproject.toml (needs uv)
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/test.txt
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml -o requirements/runtime.txt

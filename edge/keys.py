@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -137,7 +139,7 @@ def load_signing(path: Path) -> Ed25519PrivateKey:
     """The signing key of a PEM file. Raises KeyFault."""
     try:
         key = load_pem_private_key(_read(path, private=True), password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFault(f"{path}: not an Ed25519 private key in PEM")
@@ -148,7 +150,7 @@ def load_signing_public(path: Path) -> Ed25519PublicKey:
     """The public key of a PEM file. Raises KeyFault."""
     try:
         key = load_pem_public_key(_read(path, private=False))
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):
         raise KeyFault(f"{path}: not an Ed25519 public key in PEM")
@@ -167,7 +169,7 @@ def _beside(path: Path) -> Path:
 def _is_key(text: bytes) -> bool:
     try:
         return len(z85.decode(text)) == 32
-    except (ValueError, KeyError, zmq.ZMQError):
+    except (ValueError, KeyError, struct.error, zmq.ZMQError):  # five letters may say more than 32 bits hold
         return False
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -56,7 +57,7 @@ def private_key(path: Path) -> Ed25519PrivateKey:
     try:
         with path.open("rb") as file:
             key = load_pem_private_key(file.read(KEY_BYTES_MOST), password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyRefused(f"{path}: not an Ed25519 private key in PEM without a pass phrase")

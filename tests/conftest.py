@@ -13,6 +13,7 @@ from hypothesis import settings
 
 # The same inputs each time, however busy the machine: searching for new ones is `make fuzz`'s.
 settings.register_profile("tests", derandomize=True, deadline=None)
+settings.register_profile("fuzz", max_examples=int(os.environ.get("FUZZ_RUNS", "2000")), deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does, before anything imports numpy

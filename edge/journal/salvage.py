@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from edge.journal.chain import COLUMNS, row_hash
-from edge.journal.journal import JournalFault
+from edge.journal.journal import SIGN_EVERY_ROWS, JournalFault
 from edge.journal.read import connect
 
 NAMES = tuple(COLUMNS.split(", "))
-GIVE_UP_AFTER = 100_000  # numbers without a row; assumed: a page of rows is lost, not a hundred thousand in a row
+GIVE_UP_AFTER = 20_000  # numbers without a row, where no head says how many there were; assumed
 
 
 def salvage(journal: Path) -> Iterator[dict[str, Any]]:
@@ -53,8 +53,8 @@ def _rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
         return
     except sqlite3.DatabaseError:
         pass
-    missed = 0
-    while missed < GIVE_UP_AFTER:
+    missed, signed = 0, _signed(db)
+    while at < signed or (not signed and missed < GIVE_UP_AFTER) or (signed and missed < SIGN_EVERY_ROWS):
         at += 1
         try:
             columns = db.execute(f"SELECT {COLUMNS} FROM rows WHERE sequence = ?", (at,)).fetchone()
@@ -63,6 +63,14 @@ def _rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
         missed = 0 if columns else missed + 1
         if columns:
             yield columns
+
+
+def _signed(db: sqlite3.Connection) -> int:
+    """The last row that a head was signed for; 0 where none can be read."""
+    try:
+        return int(db.execute("SELECT coalesce(max(sequence), 0) FROM heads").fetchone()[0])
+    except (sqlite3.DatabaseError, TypeError, ValueError):
+        return 0
 
 
 def line(row: dict[str, Any]) -> bytes:
