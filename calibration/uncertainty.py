@@ -85,12 +85,8 @@ class Quantity:
         """As it is said: two digits of the uncertainty, the value to the same place (GUM 7.2.6)."""
         if self.expanded == 0:
             return f"{self.value:.6g} {self.unit} (no uncertainty)".replace("  ", " ")
-        decimals = int(1 - np.floor(np.log10(self.expanded)))
-        value, half = round(self.value, decimals), round(self.expanded, decimals)
-        shown = max(decimals, 0)
-        return f"{value:.{shown}f} ± {half:.{shown}f} {self.unit} (k = {self.coverage_factor:.2f}, 95 %)".replace(
-            "  ", " "
-        )
+        said = f"{shown(self.value, self.expanded)} {self.unit} (k = {self.coverage_factor:.2f}, 95 %)"
+        return said.replace("  ", " ")
 
     def document(self) -> dict[str, Any]:
         """For a record: everything stated, nothing left to be computed by a reader."""
@@ -115,6 +111,19 @@ class Quantity:
                 for c in self.components
             ],
         }
+
+
+def shown(value: float, expanded: float) -> str:
+    """``value ± expanded`` with two digits of the uncertainty (GUM 7.2.6)."""
+    if not expanded > 0:
+        return f"{value:.6g}"
+    decimals = int(1 - np.floor(np.log10(expanded)))
+    if decimals < -3 or (decimals > 6 and abs(value) < 1e-3):
+        power = 0 if value == 0 else int(np.floor(np.log10(max(abs(value), expanded))))
+        decimals, scale = max(0, decimals + power), 10.0**power
+        return f"({value / scale:.{decimals}f} ± {expanded / scale:.{decimals}f}) × 10^{power}"
+    places = max(decimals, 0)
+    return f"{round(value, decimals):.{places}f} ± {round(expanded, decimals):.{places}f}"
 
 
 def of_repeats(name: str, repeats: Sequence[float] | NDArray[np.float64], source: str = "") -> tuple[float, Component]:

@@ -425,17 +425,22 @@ def compare(settings: Settings, first: str, second: str) -> int:
 
 
 @command.command(
-    "drift", epilog="\b\nExamples:\n  lanepulse calibrate drift co2-rear\n  lanepulse calibrate drift --json"
+    "drift",
+    epilog="\b\nExamples:\n  lanepulse calibrate drift co2-rear\n  lanepulse calibrate drift --html drift.html\n"
+    "  lanepulse calibrate drift --json",
 )
 @click.argument("devices", nargs=-1)
+@click.option("--html", "page", type=click.Path(path_type=Path), help="A page of control charts, written there.")
 @common
-def drift(settings: Settings, devices: tuple[str, ...]) -> int:
+def drift(settings: Settings, devices: tuple[str, ...], page: Path | None) -> int:
     """Results over records and challenges, with control limits (EWMA). Exit 1 where one has left its limits."""
     charts: dict[str, dict[str, list[Charted]]] = {}
     entries = store_of(settings.places()).entries()
     for name in devices or sorted({kept.record.device.name for kept in entries}):
         charts[name] = {result: chart(points) for result, points in history(entries, name).items()}
     out = any(line and not line[-1].inside for found in charts.values() for line in found.values())
+    if page is not None and not _drift_page(page, charts):
+        return WRONG_USE
     if settings.json:
         say_json({"devices": {name: _drift_json(found) for name, found in charts.items()}, "inside": not out})
         return NO if out else DONE
@@ -456,6 +461,17 @@ def drift(settings: Settings, devices: tuple[str, ...]) -> int:
     return NO if out else DONE
 
 
+def _drift_page(page: Path, charts: dict[str, dict[str, list[Charted]]]) -> bool:
+    from edge.calibrate import reporting
+
+    try:
+        page.write_text(reporting.drift_page(charts))
+    except (OSError, reporting.NotInstalled) as error:
+        tell(f"{page}: {error}")
+        return False
+    return True
+
+
 def spark(values: Sequence[float]) -> str:
     """A plot of one line."""
     low, high = min(values), max(values)
@@ -472,6 +488,36 @@ def _drift_json(found: dict[str, list[Charted]]) -> dict[str, Any]:
         ]
         for result, line in found.items()
     }  # fmt: skip
+
+
+@command.command(
+    "report",
+    epilog="\b\nExamples:\n  lanepulse calibrate report 3\n  lanepulse calibrate report 41c09f31 --out for-court --pdf",
+)
+@click.argument("record")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Folder for it; the raw data come too.")
+@click.option("--pdf", is_flag=True, help="A PDF beside the page.")
+@common
+def report(settings: Settings, record: str, out: Path, pdf: bool) -> int:
+    """A record as one page that stands alone: results, budget, plots, proof. Exit 1 where its proof does not hold."""
+    from edge.calibrate import reporting
+
+    kept, places = _found(settings, record), settings.places()
+    try:
+        made = reporting.write(store_of(places), kept, keys.load_signing(places.signing).public_key(), out, pdf=pdf)
+    except OSError as error:
+        tell(f"{out}: {error.strerror or error}; give another folder with --out")
+        return WRONG_USE
+    except reporting.NotInstalled as fault:
+        tell(str(fault))
+        return WRONG_USE
+    if settings.json:
+        say_json({"record": kept.record.number, "record_id": kept.id, "files": [str(path) for path in made.files],
+                  "holds": made.holds})  # fmt: skip
+    else:
+        for path in made.files:
+            say(str(path))
+    return DONE if made.holds else NO
 
 
 @command.command("rollback", epilog="\b\nExamples:\n  lanepulse calibrate rollback 3 --yes")
