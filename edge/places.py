@@ -57,6 +57,11 @@ class Places:
         return self.state / "leases"
 
     @property
+    def drills(self) -> Path:
+        """Practice: its cases and its results, apart from everything that the lane records."""
+        return self.state / "drills"
+
+    @property
     def resume_notes(self) -> Path:
         return self.state / "resume-notes.json"
 

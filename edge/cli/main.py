@@ -28,6 +28,7 @@ COMMANDS = {
     "covert": ("edge.cli.covert", "Volunteers hidden on purpose: how many are caught?"),
     "devices": ("edge.cli.devices", "What is configured, and what answers."),
     "diagnostics": ("edge.cli.diagnostics", "What support needs to know, without secrets."),
+    "drill": ("edge.cli.drill", "Practice on passages whose outcome is known."),
     "evaluate": ("edge.cli.evaluate", "What is caught, and what is not: many passages whose outcome is known."),
     "export": ("edge.cli.export", "The record as Parquet, CSV or JSON lines."),
     "journal": ("edge.cli.journal", "Is the record whole?"),

@@ -38,7 +38,7 @@ def command(settings: Settings, bundles: tuple[Path, ...], against: bool, model:
 
     code = DONE
     try:
-        lane = _lane(settings, model)
+        lane = weighing_of(settings, model)
     except ModelRefused as refusal:
         tell(f"lanepulse replay: {refusal}")
         return WRONG_USE
@@ -56,7 +56,8 @@ def command(settings: Settings, bundles: tuple[Path, ...], against: bool, model:
     return code
 
 
-def _lane(settings: Settings, model: Path | None) -> Any:
+def weighing_of(settings: Settings, model: Path | None) -> Any:
+    """What bundles are weighed with: ``--model``, else the lane's own. Raises ModelRefused, ConfigErrors."""
     from edge.active_model import load
     from edge.replay import Weighing
     from fusion.policy import Policy
