@@ -15,6 +15,7 @@ from edge.cli.record_options import Question, asked, questions
 
 if TYPE_CHECKING:
     from edge.records.asked import Asked
+    from edge.records.costs import Costs
     from edge.records.sections import Section
 
 SCHEMA = "lanepulse.analysis/1"
@@ -36,6 +37,7 @@ PARTS = (
     "changes",
     "left_out",
     "each_hour",
+    "value",
 )
 
 
@@ -46,16 +48,28 @@ PARTS = (
 )
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS))
 @click.option("--by", "by", metavar="NAMES", help="Cross these: technique,shift,body_type, …")
+@click.option(
+    "--costs",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="What things cost, for the part value; else costs.toml beside the lane's file.",
+)
 @click.option("--html", "html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page that stands alone.")
 @common
 @questions()
-def command(settings: Settings, question: Question, parts: tuple[str, ...], by: str | None, html: Path | None) -> int:
+def command(
+    settings: Settings,
+    question: Question,
+    parts: tuple[str, ...],
+    by: str | None,
+    costs: Path | None,
+    html: Path | None,
+) -> int:
     """What works and what is missed, from the record. PARTS of the answer, or all of it.
 
     Every rate has its denominator and its 95 % interval; a cell with too few cases says so.
     """
     with asked(settings, question) as answer:
-        sections = list(_sections(answer, parts, by))
+        sections = list(_sections(answer, parts, by, costs_of(settings, costs, "value" in parts)))
         said = [*question.said(), *trained_on(answer)]
     if html is not None:
         from edge.records.html import page
@@ -95,8 +109,22 @@ def trained_on(answer: Asked) -> list[str]:
     return [f"Verdicts by models trained on: {', '.join(words).upper()}"] if words else []
 
 
-def _sections(answer: Asked, parts: Sequence[str], by: str | None) -> Iterator[Section]:
-    from edge.records import analysis, answers
+def costs_of(settings: Settings, path: Path | None, needed: bool) -> Costs | None:
+    """The site's costs: the file that was named, else the one beside the lane's; None where there is none.
+
+    Raises:
+        CostsFault: it is not right, or it is needed and not there.
+    """
+    from edge.records.costs import FILE, load
+
+    beside = settings.config_path.parent / FILE
+    if path is None and not needed and not beside.exists():
+        return None
+    return load(path or beside)
+
+
+def _sections(answer: Asked, parts: Sequence[str], by: str | None, costs: Costs | None) -> Iterator[Section]:
+    from edge.records import analysis, answers, value
 
     if by is not None:
         factors = [name.strip() for name in by.split(",")]
@@ -106,4 +134,6 @@ def _sections(answer: Asked, parts: Sequence[str], by: str | None) -> Iterator[S
         yield analysis.by_factor(answer, factors)
         if not parts:
             return
-    yield from answers.answers(answer, parts or answers.ALL)
+    yield from answers.answers(answer, [part for part in parts if part != "value"] if parts else answers.ALL)
+    if costs is not None and (not parts or "value" in parts):
+        yield from value.value(answer, costs)

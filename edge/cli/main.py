@@ -113,7 +113,7 @@ def _code_of(error: Exception) -> int | None:
         return WRONG_USE
     if names & {"edge.config.ConfigErrors", "edge.keys.KeyFault", "edge.publish.message.MessageFault"}:
         return WRONG_USE
-    if names & {"edge.records.lake.LakeFault", "edge.records.local_time.ZoneFault"}:
+    if names & {"edge.records.lake.LakeFault", "edge.records.local_time.ZoneFault", "edge.records.costs.CostsFault"}:
         return WRONG_USE
     return None
 

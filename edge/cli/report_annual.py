@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edge.cli.analyse import costs_of
 from edge.cli.main import DONE, NO, WRONG_USE
 from edge.cli.options import Settings, common
 from edge.cli.output import say, say_json, tell
@@ -26,9 +27,14 @@ SCHEMA = "lanepulse.annual/1"
     default=Path(),
     help="Folder for annual-YEAR.pdf and annual-YEAR.html; here otherwise.",
 )
+@click.option(
+    "--costs",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Add where the money goes, at these costs; else costs.toml beside the lane's file, if there is one.",
+)
 @common
 @questions(period=False)
-def annual(settings: Settings, question: Question, year: int, out: Path) -> int:
+def annual(settings: Settings, question: Question, year: int, out: Path, costs: Path | None) -> int:
     """Figures, plots, method, definitions, what changed and what is not known, of a YEAR.
 
     The same record gives the same files, byte for byte. Exit 1: no vehicle came in that year.
@@ -39,7 +45,7 @@ def annual(settings: Settings, question: Question, year: int, out: Path) -> int:
     from edge.records.pdf import pdf
 
     with opened(settings, question) as (record, place):
-        report = making.annual(record, place, year)
+        report = making.annual(record, place, year, costs_of(settings, costs, needed=False))
     if report is None:
         tell(f"no vehicle came in {year} in this record; nothing was written")
         return NO

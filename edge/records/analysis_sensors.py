@@ -17,7 +17,8 @@ def modalities(asked: Asked) -> Section:
     limits = rows(relations.limits(asked.counted))
     if not limits:
         return Section("modalities", title, notes=("No search was prompted by evidence.",))
-    told = {name: figure or 0 for name, figure in one(relations.added(asked.counted, limits)).items()}
+    known = relations.judged(asked.counted, limits)
+    told = {name: figure or 0 for name, figure in one(relations.added(known)).items()}
     table = tuple(
         (
             modality,

@@ -17,12 +17,14 @@ from edge.records.analysis_misses import alarms, all_missed, missed_section, mov
 from edge.records.answers import ALL, answers
 from edge.records.asked import Asked, Group, ask, one, rate, rows
 from edge.records.changes import Change
+from edge.records.costs import Costs
 from edge.records.intervals import Rate, difference, per_find
 from edge.records.local_time import begin_utc_ns
 from edge.records.misses import Missed
 from edge.records.relations import Period, Record
 from edge.records.schema import VERSION
 from edge.records.sections import Cell, Section
+from edge.records.value import value
 from fusion.evaluation.exact_share import Estimate
 
 ELSEWHERE = ("counts", "misses", "changes", "left_out")  # these have their own place in the report
@@ -56,8 +58,8 @@ class Report:
     sections: tuple[Section, ...]
 
 
-def annual(record: Record, place: ZoneInfo, year: int, more: Sequence[Section] = ()) -> Report | None:
-    """The report of a local year; None where no vehicle came in it. ``more`` stands before what is not known."""
+def annual(record: Record, place: ZoneInfo, year: int, costs: Costs | None = None) -> Report | None:
+    """The report of a local year, with where the money goes if costs are said; None where no vehicle came in it."""
     now, before = (ask(record, place, _year(number, place)) for number in (year, year - 1))
     if not now.last_ns:
         return None
@@ -74,7 +76,7 @@ def annual(record: Record, place: ZoneInfo, year: int, more: Sequence[Section] =
             missed_section(told),
             *answers(now, [part for part in ALL if part not in ELSEWHERE]),
             moved_section(moved),
-            *more,
+            *([] if costs is None else value(now, costs)),
             *answers(now, ("left_out",)),
             Section("not_known", "What is not known", notes=(*told.not_known, *NOT_KNOWN)),
             Section("method", "How the figures are made", notes=(*METHOD, *DEFINITIONS)),

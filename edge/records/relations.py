@@ -273,11 +273,8 @@ def limits(relation: Relation) -> Relation:
     return by_evidence.group_by(SAME_RULE).agg(threshold=(_.log10_odds - _.prior_log10_odds).min())
 
 
-def added(relation: Relation, told: Sequence[Mapping[str, Any]]) -> Relation:
-    """What each modality added: contributions are additive, so leaving one out is a subtraction. One row.
-
-    Counts vehicles where it spoke, prompts by evidence that would not have come without it (the rest is under the
-    limit), prompts that it prevented, and the finds among each.
+def judged(relation: Relation, told: Sequence[Mapping[str, Any]]) -> Relation:
+    """Vehicles whose rule is known, with ``rule_limit`` and ``lr_sum``, the sum of contributions.
 
     Args:
         relation: vehicles.
@@ -285,7 +282,18 @@ def added(relation: Relation, told: Sequence[Mapping[str, Any]]) -> Relation:
     """
     same = [[relation[name] == group[name] for name in SAME_RULE] for group in told]
     limit = ibis.cases(*((reduce(and_, all_), group["threshold"]) for all_, group in zip(same, told, strict=True)))
-    judged = relation.mutate(rule_limit=limit, lr_sum=_.log10_odds - _.prior_log10_odds).filter(_.rule_limit.notnull())
+    return relation.mutate(rule_limit=limit, lr_sum=_.log10_odds - _.prior_log10_odds).filter(_.rule_limit.notnull())
+
+
+def added(known: Relation) -> Relation:
+    """What each modality added: contributions are additive, so leaving one out is a subtraction. One row.
+
+    Counts vehicles where it spoke, prompts by evidence that would not have come without it (the rest is under the
+    limit), prompts that it prevented, vehicles of which only it told anything, and the searches and finds among each.
+
+    Args:
+        known: `judged`.
+    """
     figures: dict[str, Any] = {}
     for modality in MODALITIES:
         rest = _.lr_sum - _[f"{modality}_log10_lr"]
@@ -296,9 +304,57 @@ def added(relation: Relation, told: Sequence[Mapping[str, Any]]) -> Relation:
             f"{modality}_prompts": made.sum(),
             f"{modality}_searched": (made & _truth(_.searched)).sum(),
             f"{modality}_finds": (made & _truth(_.found)).sum(),
+            f"{modality}_minutes": ibis.coalesce(_.minutes.sum(where=made), 0.0),
             f"{modality}_prevented": kept.sum(),
+            f"{modality}_alone": (_alone(modality) & (_.level == "no_search")).sum(),
         }
-    return judged.agg(vehicles=_.count(), **figures)
+    return known.agg(vehicles=_.count(), **figures)
+
+
+def between(known: Relation, low: float, high: float) -> Relation:
+    """Vehicles whose sum lies that far from their limit (low included, high not), by level and draw.
+
+    Args:
+        known: `judged`.
+        low: log10, under 0 for below the limit.
+        high: log10.
+    """
+    margin = _.lr_sum - _.rule_limit
+    evidence = _.vibration_state.notnull() & ~_.reasons.contains("policy.")
+    return (
+        known.filter((margin >= low) & (margin < high) & evidence)
+        .mutate(level=ibis.ifelse(_.drawn, "no_search", _.level))
+        .group_by(["level", "stratum", "probability"])
+        .agg(
+            vehicles=_.count(),
+            drawn=_.drawn.sum(),
+            searched=_truth(_.searched).sum(),
+            found=_truth(_.found).sum(),
+            drawn_searched=(_.drawn & _truth(_.searched)).sum(),
+            drawn_found=(_.drawn & _truth(_.found)).sum(),
+        )
+    )
+
+
+def _alone(modality: str) -> Any:
+    others = [_[f"{name}_state"] != "measured" for name in MODALITIES if name != modality]
+    return (_[f"{modality}_state"] == "measured") & reduce(and_, others)
+
+
+def arrivals(relation: Relation) -> Relation:
+    """Vehicles of each site, day and hour (local), and of each the time in the bay."""
+    return (
+        stays(relation)
+        .group_by(["site", "local_day", "local_hour"])
+        .agg(
+            vehicles=_.count(),
+            timed=_.bay_s.count(),
+            bay_s=_.bay_s.sum(),
+            bay_ss=(_.bay_s * _.bay_s).sum(),
+            rolled=(_.gap_s < AT_ONCE_S).sum(),
+            roll_s=_.gap_s.sum(where=_.gap_s < AT_ONCE_S),
+        )
+    )
 
 
 def seen_by(relation: Relation, speaks_log10_lr: float) -> Relation:

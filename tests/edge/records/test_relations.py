@@ -76,7 +76,7 @@ def test_leaving_a_modality_out_is_a_subtraction(vehicles: Any, year: Any) -> No
         rest = total - ratios["co2"]
         prompts += passage_id not in covert and total >= limit and rest < limit
         prevented += passage_id not in covert and total < limit and rest >= limit and verdict["level"] != "search"
-    added = many(relations.added(counted(vehicles), told))[0]
+    added = many(relations.added(relations.judged(counted(vehicles), told)))[0]
     assert (added["co2_prompts"], added["co2_prevented"]) == (prompts, prevented)
     assert prompts > 20
 
