@@ -7,6 +7,8 @@ from pathlib import Path
 
 MAX_ITEM_BYTES = 64 * 1024  # assumed: a whole frame or record of any of our wires fits
 MAX_FILES = 200  # a device; the oldest goes first
+MOST_CAUSES = 64  # a device; a cause may name a frame or a file, and there is no end of these
+OTHER = "further causes"
 
 
 class Quarantine:
@@ -22,7 +24,8 @@ class Quarantine:
 
         The order of the files is their number, which goes on after a restart.
         """
-        self._counts.setdefault(device, Counter())[cause] += 1
+        counts = self._counts.setdefault(device, Counter())
+        counts[cause if cause in counts or len(counts) < MOST_CAUSES else OTHER] += 1
         if not raw:
             return
         folder = self._folder / device

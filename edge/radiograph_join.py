@@ -56,6 +56,16 @@ def place(radiograph: Radiograph, candidates: Sequence[Candidate], terms: Terms)
     offset_s = stated_offset_s(radiograph.status)
     if offset_s is not None and abs(offset_s) > DAY_S + terms.late_s:
         return Kept(f"its acquisition is {offset_s / DAY_S:+.0f} days from its arrival: check the scanner's clock")
+    found = _named(radiograph, candidates, terms)
+    if isinstance(found, Joined) and terms.by_time and radiograph.acquired_utc_ns is not None:
+        there = _during(radiograph.acquired_utc_ns, candidates)
+        if there and found.passage_id not in {one.passage_id for one in there}:
+            return Kept(f"by {found.by} it is of passage {found.passage_id}, by its time of {there[0].passage_id}")
+    return found
+
+
+def _named(radiograph: Radiograph, candidates: Sequence[Candidate], terms: Terms) -> Joined | Kept:
+    """By what it says of its vehicle; by its time where it says nothing and the site allows it."""
     timely = [one for one in candidates if _within(radiograph, one, terms.late_s)]
     if radiograph.passage_hint is not None:
         return _by_id(radiograph.passage_hint, candidates, timely, terms)
@@ -107,10 +117,12 @@ def _by_time(radiograph: Radiograph, candidates: Sequence[Candidate], otherwise:
     at_ns = radiograph.acquired_utc_ns
     if at_ns is None:
         return Kept(f"{otherwise}, and its time is not sure")
-    during = [
-        one for one in candidates
-        if one.began_utc_ns <= at_ns and (one.ended_utc_ns is None or at_ns <= one.ended_utc_ns)
-    ]  # fmt: skip
+    during = _during(at_ns, candidates)
     if len(during) == 1:
         return Joined(during[0].passage_id, "the time of the scan")
     return Kept(f"{otherwise}, and no vehicle was on the lane at its time")
+
+
+def _during(at_ns: int, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Passages that were on the lane at that moment."""
+    return [one for one in candidates if one.began_utc_ns <= at_ns <= (one.ended_utc_ns or at_ns)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -22,7 +23,6 @@ from drivers.wire import gvcp
 from drivers.wire.genicam import Description, Node
 from drivers.wire.gvsp import (
     FORMATS,
-    TOO_SLOW,
     Assembler,
     Dropped,
     Frame,
@@ -232,6 +232,11 @@ class _Session:
         stamp = Stamp(began_utc_ns, now_utc_ns, now_ns, self.around.clock())
         return RadiometricFrame(self.name, stamp, frame_k, frame.block_id, self.config.side, status)
 
+    def count(self, odd: Counter[str]) -> None:
+        """What came and was no part of a frame is counted by its kind; the frames are right all the same."""
+        for what in sorted(odd):
+            self.around.reject(f"{self.name}: {what}", b"")
+
     def reject(self, dropped: list[Dropped]) -> None:
         """A frame that was given up is counted and named, with its leader."""
         for frame in dropped:
@@ -269,6 +274,6 @@ async def readings(name: str, config: Config, around: Surroundings) -> AsyncIter
                 yield session.reading(frame)
             if frames:
                 silent_from_s = loop.time()
-                if too_many := assembler.tally.counts[TOO_SLOW]:
-                    around.reject(f"{name}: {too_many} {TOO_SLOW}; the oldest were left out", b"")
+                session.count(assembler.tally.counts + control.counts)
+                control.counts.clear()
                 assembler.tally = Tally()

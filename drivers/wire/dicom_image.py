@@ -29,6 +29,9 @@ MAX_CODED_PIXELS = 2**25  # assumed: of a compressed image; sixteen times 1024 x
 MIN_PRESENT = 0.1  # a file may claim at most ten times the rows that it holds
 MAX_LOG_SPAN = 40.0  # exp(-40) is below any detector: a larger span is not -ln(transmission)
 LUT_BITS = 16
+STUCK_RUN, FEWEST_LINES = 3, 8  # assumed: elements that fail beside one another; a picture too small to tell
+APART_LEAST = 0.05  # assumed: edges of two energies that lie on one another are alike to more than that
+MOST_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +82,63 @@ def decode(header: DataSet) -> Image:
     scale = _Scale(header, shape)
     transmission = np.full((shape.rows, shape.columns), np.nan, dtype=np.float32)
     scale.into(transmission, stored)
+    for axis, lines in still_lines(stored).items():
+        transmission[lines if axis == "Row" else (slice(None), lines)] = np.nan
+        notes.append(f"PixelData {shown(PIXEL_DATA)}: {axis} {_named(lines)} never changes: a detector element is out")
+    if shape.frames > 1 and (apart := _energies_apart(header, shape, stored)):
+        notes.append(f"NumberOfFrames (0028,0008): the second energy lies {apart:+d} line from the first")
     top = np.uint32((1 << (shape.stored - shape.signed)) - 1)
     mask = stored.dtype.type((1 << shape.stored) - 1)
     if shape.stored < shape.allocated and int(stored.max()) > int(mask):
         notes.append("bits above BitsStored (0028,0101) are set in PixelData, and were masked")
     saturated = float(np.count_nonzero((stored & mask) == top) / stored.size)
     return Image(transmission, missing, saturated, bool(stored.min() == stored.max()), (*notes, *scale.notes))
+
+
+def still_lines(stored: NDArray[np.unsignedinteger]) -> dict[str, NDArray[np.intp]]:
+    """ "Row" and "Column" -> lines in which all pixels are equal, between lines in which they are not.
+
+    Up to `STUCK_RUN` beside each other are detector elements that are dead or saturated; more are open air, or nothing.
+    """
+    found = {}
+    for axis, lines in (("Row", stored), ("Column", stored.T)):
+        if min(lines.shape) < FEWEST_LINES:
+            continue
+        probe = lines[:, :: max(1, lines.shape[1] // 16)]
+        maybe = np.flatnonzero((probe == probe[:, :1]).all(axis=1))
+        still = np.zeros(len(lines) + 2, np.int8)
+        still[1 + maybe[(lines[maybe] == lines[maybe, :1]).all(axis=1)]] = 1
+        edges = np.flatnonzero(np.diff(still))
+        runs = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a <= STUCK_RUN]
+        inside = [np.arange(a, b) for a, b in runs if a > 0 and b < len(lines)]
+        if inside:
+            found[axis] = np.concatenate(inside)
+    return found
+
+
+def _named(lines: NDArray[np.intp]) -> str:
+    more = f" and {len(lines) - MOST_NAMED} more" if len(lines) > MOST_NAMED else ""
+    return ", ".join(str(line) for line in lines[:MOST_NAMED]) + more
+
+
+def _energies_apart(header: DataSet, shape: Geometry, first: NDArray[np.unsignedinteger]) -> int:
+    """By how many lines (-1, 0, 1) the second frame of an uncompressed object lies beside the first."""
+    frame = shape.rows * shape.row_bytes
+    if header.pixels is None or len(header.pixels) < 2 * frame or min(first.shape) < FEWEST_LINES:
+        return 0
+    words = np.frombuffer(header.pixels, f"<u{shape.allocated // 8}", shape.rows * shape.columns, frame)
+    step = max(1, shape.rows // 64), max(1, shape.columns // 64)
+    second = words.reshape(first.shape)
+    best, apart = 0.0, 0
+    for across in (0, 1):  # which way the vehicle moved
+        thin = (slice(None, None, step[0]), slice(None)) if across else (slice(None), slice(None, None, step[1]))
+        edges, others = (np.diff(one[thin].astype(np.float64), axis=across) for one in (first, second))
+        alike = {shift: float((edges * np.roll(others, -shift, axis=across)).sum()) for shift in (0, -1, 1)}
+        shift = max(alike, key=lambda one: alike[one])
+        gain = alike[shift] - alike[0]
+        if gain > max(best, APART_LEAST * abs(alike[0])):
+            best, apart = gain, shift
+    return apart
 
 
 def geometry(header: DataSet) -> Geometry:

@@ -226,7 +226,7 @@ class Assembler:
         self._buffers = [bytearray(geometry.frame_bytes) for _ in range(OPEN_FRAMES)]
         self._open: dict[int, _Open] = {}
         self._done: deque[int] = deque(maxlen=REMEMBERED)
-        self._newest_ns = 0
+        self._newest_ns = self._newest_id = 0
         self.dropped: deque[Dropped] = deque(maxlen=REMEMBERED)  # for the driver to empty
         self.tally = Tally()
 
@@ -274,6 +274,9 @@ class Assembler:
             self._drop(next(iter(self._open.values())), "pushed out by newer frames")
         for older in self._open.values():
             older.closed = True
+        if packet.block_id < self._newest_id:
+            self.tally.counts["block ids began again"] += 1
+        self._newest_id = packet.block_id
         seen = bytearray(self._packets(packet.extended) + 2)
         block = _Open(packet.block_id, packet.extended, self._buffers.pop(), seen, now_ns, now_ns)
         self._open[packet.block_id] = block
@@ -294,6 +297,9 @@ class Assembler:
         take = {LEADER: self._take_leader, TRAILER: self._take_trailer, PAYLOAD: self._take_payload}[packet.kind]
         if not take(block, packet):
             return False
+        if at < block.highest:
+            after = "after their trailer" if block.seen[last] else "out of order"
+            self.tally.counts[f"packets {after}"] += 1
         block.seen[at] = 1
         block.got += 1
         block.highest = max(block.highest, at)

@@ -7,10 +7,10 @@ Every object is on disk in ``spool`` before its sender hears success; readings a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal, Self
 
@@ -136,11 +136,13 @@ class _Inbox:
             self.say("the same object again: kept once")
             return
         self._monotonic_ns[stored.path.name] = self._around.monotonic_ns()
-        self._loop.call_soon_threadsafe(self._news.set)
+        with contextlib.suppress(RuntimeError):  # the loop has ended: the next start reads what is in the spool
+            self._loop.call_soon_threadsafe(self._news.set)
 
     def say(self, cause: str) -> None:
         """From a server thread: counted by the supervisor."""
-        self._loop.call_soon_threadsafe(self._around.reject, cause, b"")
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody counts any more
+            self._loop.call_soon_threadsafe(self._around.reject, cause, b"")
 
     async def more(self) -> None:
         await self._news.wait()
@@ -154,7 +156,7 @@ class _Inbox:
         return judge.read(stored.path, arrived, self.spool.flags(stored))
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _receiving(name: str, config: Config, around: Surroundings, last: str) -> AsyncIterator[_Inbox]:
     tls = _tls(name, config)
     try:

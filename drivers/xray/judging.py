@@ -32,6 +32,8 @@ TIMES = (  # (date, time, name), surest first
     (0x00080023, 0x00080033, "Content"),
 )
 STUDY = (0x00080020, 0x00080030, "Study")  # in DICOS the study is the scan, and this its start
+UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")  # PS3.5 9.1
+LONGEST_UID = 64  # PS3.5 9.1
 SPACINGS = ((0x00280030, "PixelSpacing"), (0x00181164, "ImagerPixelSpacing"))
 SPACING_MM = (0.01, 100.0)  # assumed: from a laboratory detector to a coarse portal
 FROM_ARRIVAL = re.compile(r"acquisition time is ([+-]\d{1,12}) s from arrival")  # as `claims` words it
@@ -176,7 +178,15 @@ def claims(header: DataSet, rules: Rules, arrival_utc_ns: int) -> Claims:
     hint = who.strip() if who and PASSAGE_ID.fullmatch(who.strip()) else None
     plate = who if hint is None and join_key(who) else None
     dose, dose_notes = _dose(header, rules)
-    return Claims(header.text(0x00080018) or "", acquired, plate, hint, dose, (*notes, *dose_notes))
+    sop_uid = header.text(0x00080018) or ""
+    if not UID.fullmatch(sop_uid.rstrip("\0 ")) or len(sop_uid) > LONGEST_UID:
+        notes = [*notes, f"SOPInstanceUID (0008,0018) {shown_uid(sop_uid)} is no valid UID: kept as text"]
+    return Claims(sop_uid, acquired, plate, hint, dose, (*notes, *dose_notes))
+
+
+def shown_uid(uid: str) -> str:
+    """Short enough for a line."""
+    return repr(uid if len(uid) <= 24 else f"{uid[:20]}...")
 
 
 def stated_offset_s(status: str) -> int | None:

@@ -95,8 +95,13 @@ class _Wire(AssociationSocket):
         self._body: int | None = None  # length of the PDU whose header was read
         self._is_data = False
         self._object_bytes, self._object_since_s = 0, 0.0
-        self.serving = False
+        self.serving = self.refused = False
         sock.settimeout(terms.network_s)
+
+    @property
+    def in_object(self) -> bool:
+        """Whether bytes of a message have come that is not answered yet."""
+        return self._object_bytes > 0
 
     def object_ended(self) -> None:
         """The object, or the echo, was answered: the next one has all its bytes and time again."""
@@ -163,6 +168,7 @@ class _Wire(AssociationSocket):
 
     def refuse(self, cause: str) -> None:
         """Tell the peer, close, and say so; raises, so that the engine sees a closed connection."""
+        self.refused = True
         self._say(f"cut off: {cause}")
         with contextlib.suppress(OSError):
             self._raw.settimeout(0.2)
@@ -225,10 +231,9 @@ class _Dimse(DIMSEServiceProvider):
             self.message.data_set = self._current
         super().receive_primitive(primitive)
 
-    def discard(self) -> None:
-        """What was not kept goes."""
-        if self._current is not None and self._current.part is not None:
-            self._current.part.discard()
+    def discard(self) -> bool:
+        """What was not kept goes; whether there was something."""
+        return self._current is not None and self._current.part is not None and self._current.part.discard()
 
 
 class _Handler(RequestHandler):
@@ -361,7 +366,8 @@ def serve(
         (evt.EVT_REQUESTED, _requested, [terms, say]),
         (evt.EVT_C_STORE, _stored, [arrived, say]),
         (evt.EVT_C_ECHO, _echoed),
-        (evt.EVT_CONN_CLOSE, _closed),
+        (evt.EVT_ACCEPTED, _accepted, [say]),
+        (evt.EVT_CONN_CLOSE, _closed, [say]),
     ]
     server = cast(
         Server,
@@ -392,7 +398,9 @@ def _requested(event: evt.Event, terms: Terms, say: Callable[[str], None]) -> No
         for sender in terms.senders
     )
     established = sum(one.is_established for one in cast(Server, assoc._server).active_associations)
-    if not known:
+    if str(cast(Any, assoc.requestor.primitive).called_ae_title).strip() != terms.ae_title:
+        say("refused: a called AE title that is not ours")  # the engine rejects it
+    elif not known:
         say("refused: calling AE, address and certificate are not together on the allow-list")
         _reject(assoc, REJECTED_PERMANENT, 1, 3)  # calling AE title not recognised
     elif established >= terms.max_associations:
@@ -437,6 +445,14 @@ def _echoed(event: evt.Event) -> int:
     return SUCCESS
 
 
-def _closed(event: evt.Event) -> None:
-    if isinstance(event.assoc.dimse, _Dimse):
-        event.assoc.dimse.discard()
+def _accepted(event: evt.Event, say: Callable[[str], None]) -> None:
+    """An association that may send nothing is useless to its sender, who is told by the engine."""
+    if not event.assoc.accepted_contexts:
+        say("refused: a class or transfer syntax that is not taken")
+
+
+def _closed(event: evt.Event, say: Callable[[str], None]) -> None:
+    wire = event.assoc.dul.socket
+    discarded = isinstance(event.assoc.dimse, _Dimse) and event.assoc.dimse.discard()
+    if isinstance(wire, _Wire) and not wire.refused and (discarded or wire.in_object):
+        say("cut off: a sender that broke off in mid object")

@@ -195,10 +195,12 @@ class Part:
         finally:
             self._end()
 
-    def discard(self) -> None:
-        """Nothing of it remains, unless it was kept."""
-        if self._done.acquire(blocking=False):
+    def discard(self) -> bool:
+        """Nothing of it remains, unless it was kept; whether this ended it."""
+        mine = self._done.acquire(blocking=False)
+        if mine:
             self._end()
+        return mine
 
     def _end(self) -> None:
         self.failure = self.failure or OSError("the object has ended")  # its descriptor may soon be another file's

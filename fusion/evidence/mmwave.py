@@ -42,6 +42,7 @@ SKIN_K = 306.0  # DEVICES-imaging 1
 CROSS_OVER_K = 4.0  # assumed: nearer to skin than this, contrast is under 2 K before the curtain
 HOT_K, HOT_SHARE = 330.0, 0.1  # assumed: exhaust, engine, sun; a tenth of the picture is a picture of that
 WET_K = 15.0  # DEVICES-imaging 1: a dry curtain mirrors 3-5 % of the sky, 5-10 K; a film of water or steel far more
+EDGELESS_K = 0.6  # assumed: what averaged noise leaves of an absorber when each channel's own offset is taken off
 LOAD_K, WET_WINDOW_K = 0.8, 1.2  # assumed: a scene has edges; an absorber has none, and a wet window hides them
 DRIFT_K_PER_MIN = 1.5  # DEVICES-imaging 9: gain drift of 1 % a minute is 2.8 K
 WALK_K_PER_MIN = 1.5  # assumed: channels that part by this much paint stripes
@@ -161,8 +162,10 @@ def _fault(film: _Film) -> Evidence | None:
     if len(known) < 0.5 * film.cube.size:
         share = 1 - len(known) / film.cube.size
         return silent(MMWAVE, State.FAULTY, f"{film.device}: {share:.0%} of the pixels are bad")
-    low, high = np.percentile(_still(film), (2, 98))
-    if high - low < LOAD_K:
+    still = _still(film)
+    low, high = np.nanpercentile(still, (2, 98))
+    plain_low, plain_high = np.nanpercentile(still - np.nanmedian(still, axis=1, keepdims=True), (2, 98))
+    if high - low < LOAD_K or (high - low < WET_WINDOW_K and plain_high - plain_low < EDGELESS_K):
         cause = f"{film.device}: the whole picture is within {high - low:.1f} K: calibration load left in view"
         return silent(MMWAVE, State.FAULTY, cause, {"scene_span_k": float(high - low)})
     if high - low < WET_WINDOW_K:
@@ -172,11 +175,13 @@ def _fault(film: _Film) -> Evidence | None:
 
 
 def _still(film: _Film) -> NDArray[np.float64]:
-    """The mean picture without the receivers' noise, known pixels only, (n,) K."""
+    """The mean picture without the receivers' noise, (rows, columns) K, NaN where nothing is known."""
     good = np.isfinite(film.cube)
     count = good.sum(axis=0)
     mean = np.where(good, film.cube, 0).sum(axis=0, dtype=np.float64) / np.maximum(count, 1)
-    return np.asarray(mean[count > 0], np.float64)
+    mean[count == 0] = np.nan
+    mean[(count == 0).all(axis=1)] = np.float64(np.nanmedian(mean))  # a dead channel is no edge
+    return np.asarray(mean, np.float64)
 
 
 def _drift(film: _Film, mosaic: _Mosaic) -> Evidence | None:

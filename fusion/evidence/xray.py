@@ -30,6 +30,7 @@ USUAL_M = 0.005  # SCIENCE 5: pixels of 5 mm, where the object does not say
 SMALLEST_M = 1.0  # assumed: a picture of less than this shows no load space
 OPAQUE_T = 0.003  # SCIENCE 5: transmission of 120 g/cm2 at 2 MeV is .0027: photons run out there
 SCATTER_MOST = 0.05  # SCIENCE 5: pedestal of 1-5 % (assumed); a picture whose darkest is brighter has no opaque part
+AIR_LOW, DARK_HIGH = 0.5, 0.1  # assumed: half of the range is lost; wheels and axles let far less through
 PEDESTAL_SHARE = 0.2  # assumed: what is this little over the pedestal is the pedestal's noise
 LOAD_NEPER = 0.015  # assumed: two walls of canvas are about this much; open air is not
 BODY_NEPER = (0.5, 2.5)  # 20-40 g/cm2 at 0.045-0.075 cm2/g, thinner at the rim (SCIENCE 5, mu unverified)
@@ -47,6 +48,7 @@ class _Grid:
     transmission: Floats
     pixel_m: float
     place_known: bool
+    air_level: float  # of the open beam, share of full scale, before the correction
 
 
 def xray_evidence(passage: Passage) -> Evidence:
@@ -74,7 +76,10 @@ def _of_one(radiograph: Radiograph) -> Evidence:
     air = _air(share)
     if air is None:
         return silent(XRAY, State.OUT_OF_LIMITS, f"{name}: no open beam at the ends of the scan: levels are relative")
-    grid = _Grid(np.clip(share / air, 0.0, 1.0).astype(np.float32), pixel_m, radiograph.row_spacing_m is not None)
+    level = float(np.nanmedian(air))
+    grid = _Grid(
+        np.clip(share / air, 0.0, 1.0).astype(np.float32), pixel_m, radiograph.row_spacing_m is not None, level
+    )
     return _measured(radiograph, grid)
 
 
@@ -125,7 +130,7 @@ def _measured(radiograph: Radiograph, grid: _Grid) -> Evidence:
     part = seen[top:bottom, left:right]
     known, through = np.isfinite(part), part > max(OPAQUE_T, PEDESTAL_SHARE * pedestal)
     coverage = float((known & through).sum()) / max(1, part.size)
-    figures = {"penetrated_share": coverage, "scatter_share": pedestal}
+    figures = {"penetrated_share": coverage, "scatter_share": pedestal, "air_level": grid.air_level}
     if coverage < PENETRATED_LEAST:
         cause = f"{radiograph.device}: penetration gone in {1 - coverage:.0%} of the load"
         return silent(XRAY, State.OUT_OF_LIMITS, cause, figures)
@@ -151,9 +156,22 @@ def _measured(radiograph: Radiograph, grid: _Grid) -> Evidence:
     if radiograph.dose_usv is not None:
         features["dose_usv"] = radiograph.dose_usv
     place = f"{(left + shape.column) * grid.pixel_m:.1f} m from the left edge of the radiograph"
-    note = None if radiograph.status == OK else radiograph.status[:160]
+    notes = ([] if radiograph.status == OK else [radiograph.status[:160]]) + _levels(grid)
+    note = "; ".join(notes) or None
     where = place if grid.place_known else "place unknown: the radiograph has no pixel spacing"
     return Evidence(XRAY, State.MEASURED, note, where, coverage * (1.0 if note is None else WITH_NOTES), features)
+
+
+def _levels(grid: _Grid) -> list[str]:
+    """What the levels of the picture say against the scanner."""
+    known = grid.transmission[np.isfinite(grid.transmission)]
+    darkest = float(np.percentile(known[:: max(1, len(known) // 20_000)], 1.0)) if len(known) else 0.0
+    found = []
+    if grid.air_level < AIR_LOW:
+        found.append(f"air not 1.0: the open beam is {grid.air_level:.0%} of full scale: calibrate the scanner's air")
+    if darkest > DARK_HIGH:
+        found.append(f"dark drift, or no wheel in view: the darkest is {darkest:.0%} of the open beam")
+    return found
 
 
 def _fit(shape: Shape) -> float:

@@ -43,6 +43,7 @@ class Scan:
     sop_class: str = DX_FOR_PROCESSING
     seed: int = 1
     missing_lines: int = 0  # PixelData ends early, as its length says
+    line_shift: int | None = None  # a second frame, of another energy, that many lines later
     rows_lie: int = 0  # added to Rows
     high_bit: int | None = None  # 15 with 12 bits stored is left-justified
     dirty_bits: bool = False
@@ -73,7 +74,7 @@ def picture(scan: Scan) -> NDArray[np.float64]:
     top, left, right = scan.rows // 4, scan.columns // 8, scan.columns - scan.columns // 8
     share[top:, left:right] = scan.cargo * scan.air
     share[top : top + 2, left:right] = 0.7 * scan.air  # roof
-    share[-scan.rows // 4 :, left : left + 4] = 0.05 * scan.air  # axle
+    share[-scan.rows // 4 :, left : left + max(4, scan.columns // 16)] = 0.02 * scan.air  # wheels and axle
     share *= 1 + noise.normal(0, 0.005, share.shape)
     return share[:, ::-1] if scan.mirrored else share
 
@@ -115,7 +116,10 @@ def element(tag: int, vr: str, value: Value) -> bytes:
 
 def data_set(scan: Scan) -> bytes:
     """The object without preamble and file meta, as it goes over the network."""
-    pixels = words(scan)[: scan.rows - scan.missing_lines].tobytes()
+    stored = words(scan)
+    pixels = stored[: scan.rows - scan.missing_lines].tobytes()
+    if scan.line_shift is not None:
+        pixels += np.roll(stored, scan.line_shift, axis=1).tobytes()
     elements: list[tuple[int, str, Value]] = [
         (0x00080016, "UI", scan.sop_class),
         (0x00080018, "UI", scan.sop_uid),
@@ -144,14 +148,17 @@ def data_set(scan: Scan) -> bytes:
         (0x40101048, "CS", scan.scan_type),
         (0x7FE00010, "OW", pixels),
     ]
-    if scan.zone is not None:
+    if scan.line_shift is not None:
+        elements.append((0x00280008, "IS", "2"))
+    if scan.zone:
         elements.append((0x00080201, "SH", scan.zone))
     if scan.spacing_mm:
         elements.append((0x00280030, "DS", scan.spacing_mm))
-    for name, text in scan.extra.items():
-        tag, _, vr = name.partition(":")
-        elements.append((int(tag, 16), vr, text))
-    return b"".join(element(*one) for one in sorted(elements, key=lambda one: one[0]))
+    by_tag = {tag: (tag, vr, value) for tag, vr, value in elements}
+    for name, text in scan.extra.items():  # in place of what would be there
+        number, _, vr = name.partition(":")
+        by_tag[int(number, 16)] = (int(number, 16), vr, text)
+    return b"".join(element(*by_tag[tag]) for tag in sorted(by_tag))
 
 
 def part10(scan: Scan, syntax: str = EXPLICIT_LE) -> bytes:

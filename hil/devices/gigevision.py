@@ -11,9 +11,13 @@ curtain, ``place`` from 0 to 1 along the vehicle, or null for nobody; ``{"frames
 Faults stay until changed: ``lose_per_mille``, ``resend`` (false: cannot), ``reorder``, ``duplicate``, ``late`` (a
 packet after the trailer), ``leaders_only``, ``mtu`` (packets over it are lost), ``freeze``, ``stall``,
 ``dead_channel`` (a row), ``leader_size`` ([columns, rows] that leaders claim), ``extended`` (64-bit ids), ``mute`` (no
-replies). Once: ``block_id`` for the next frame, ``lose`` ([3, 4]: packets of the next frame), ``back_s`` on its clock,
-``pending_ms`` and ``wrong_id`` for the next command, ``reboot_s``, ``play`` (a capture: recorded stream packets in
-place of frames).
+replies), ``held`` (another host has control), ``beyond`` (a payload packet past the last), ``stranger`` (each packet
+comes from another address too, with other pixels), ``gain_drift_per_min``, ``offset_walk_k_per_min`` (each receiver
+its own way), ``clock_rate`` (how fast these two go), ``sun`` (share of the picture at 400 K), ``wet_window`` (share of
+the contrast that is left). ``reset`` takes all away. Once: ``block_id`` for the next frame, ``lose`` ([3, 4]: packets
+of the next frame), ``back_s`` on its clock, ``pending_ms`` and ``wrong_id`` for the next command, ``reboot_s``,
+``play`` (a capture: recorded stream packets in place of frames), ``drop_control`` (as a heartbeat that did not come),
+``move`` (to another address: here it is silent).
 """
 
 from __future__ import annotations
@@ -190,7 +194,7 @@ class Imager:
 
     def __init__(self, address: str, scene: Scene, kelvin_per_count: float, rate_hz: float, seed: int) -> None:
         self.address, self.scene, self._gain, self.rate_hz = address, scene, kelvin_per_count, rate_hz
-        self._chance = random.Random(seed)
+        self._chance, self._seed = random.Random(seed), seed
         self._description = xml(kelvin_per_count)
         self.faults: dict[str, Any] = {}
         self.once: dict[str, Any] = {}
@@ -202,10 +206,26 @@ class Imager:
         self.kept: OrderedDict[int, list[bytes]] = OrderedDict()
         self.block_id = 1
         self.memory = bytearray()
-        self.stream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        self.stream.bind((address, 0))
+        self._drift_from_s = time.monotonic()
+        self.stream, self._stranger = self._socket(address), self._socket(STRANGER)
         self.boot()
+
+    @staticmethod
+    def _socket(address: str) -> socket.socket:
+        stream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        stream.bind((address, 0))
+        return stream
+
+    def reset(self) -> None:
+        """No faults, the first scene, and registers as after power-on."""
+        self.faults, self.once, self.down_until_s = {}, {}, 0.0
+        self.scene = Scene(self.scene.rows, self.scene.columns, self._seed)
+        self.boot()
+
+    def drift(self) -> None:
+        """Receivers begin to go astray now."""
+        self._drift_from_s = time.monotonic()
 
     def boot(self) -> None:
         """Registers as after power-on."""
@@ -288,7 +308,7 @@ class Imager:
             return INVALID_ADDRESS
         if at not in WRITABLE:
             return PROTECTED
-        if sender != self.controller and (at != CCP or self.controller is not None):
+        if self.faults.get("held") or (sender != self.controller and (at != CCP or self.controller is not None)):
             return DENIED
         limits = {WIDTH: self.scene.columns, HEIGHT: self.scene.rows}
         if (at in limits and not 1 <= value <= limits[at]) or (at == FORMAT and value not in FORMATS):
@@ -313,7 +333,8 @@ class Imager:
 
     def watch_heartbeat(self) -> None:
         """A host that has not been heard for its heartbeat time has lost control, without a word."""
-        if self.controller is not None and time.monotonic() - self.touched_s > self.get(HEARTBEAT) / 1000:
+        late = time.monotonic() - self.touched_s > self.get(HEARTBEAT) / 1000
+        if self.controller is not None and (late or self.once.pop("drop_control", False)):
             self.controller, self.streaming = None, False
             self.put(CCP, 0)
 
@@ -326,12 +347,23 @@ class Imager:
         image = image[: self.get(HEIGHT), : self.get(WIDTH)].copy()
         if self.faults.get("stall"):
             image[:] = image[:1]
+        image = self._astray(image)
         dead = self.faults.get("dead_channel")
         if dead is not None and dead < len(image):
             image[dead] = self.scene.background_k
         most = (1 << min(16, self.get(FORMAT) >> 16 & 0xFF)) - 1
         counts = np.clip(np.rint(np.nan_to_num(image, nan=0.0) / self._gain), 0, most)
         return np.asarray(counts, np.uint16)
+
+    def _astray(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The picture through receivers that drift, a wet window, and the sun."""
+        minutes = (time.monotonic() - self._drift_from_s) * self.faults.get("clock_rate", 1) / 60
+        walk = np.random.default_rng(1).normal(0, self.faults.get("offset_walk_k_per_min", 0.0), (len(image), 1))
+        shown = image * (1 + self.faults.get("gain_drift_per_min", 0.0) * minutes) + walk * minutes
+        if (left := self.faults.get("wet_window")) is not None:
+            shown = shown.mean() + left * (shown - shown.mean())
+        shown[:, : round(self.faults.get("sun", 0.0) * shown.shape[1])] = 400.0
+        return np.asarray(shown, np.float32)
 
     def packets(self) -> list[bytes]:
         """The packets of one frame."""
@@ -353,6 +385,8 @@ class Imager:
         trailer = struct.pack(">HHI", 0, 1, rows)
         sent = [header(1, 0) + leader, *(header(3, n) + piece for n, piece in enumerate(pieces, 1))]
         sent.append(header(2, len(pieces) + 1) + trailer)
+        if self.faults.get("beyond"):
+            sent.insert(-1, header(3, len(pieces) + 7) + pieces[0])
         self.kept[block_id] = sent
         while len(self.kept) > KEPT_FRAMES:
             self.kept.popitem(last=False)
@@ -371,16 +405,18 @@ class Imager:
             numbered.append(numbered.pop(1))
         for _, packet in numbered:
             if self._chance.random() * 1000 >= self.faults.get("lose_per_mille", 0):
+                if self.faults.get("stranger"):
+                    self.send(packet[:8] + bytes(len(packet) - 8), self._stranger)
                 self.send(packet)
                 if self.faults.get("duplicate"):
                     self.send(packet)
 
-    def send(self, packet: bytes) -> None:
+    def send(self, packet: bytes, by: socket.socket | None = None) -> None:
         """To the host's stream port, where the path takes it."""
         port, host = self.get(PORT) & 0xFFFF, bytes(self.memory[DESTINATION : DESTINATION + 4])
         if port and len(packet) + 28 <= self.faults.get("mtu", 65535):
             with contextlib.suppress(OSError):
-                self.stream.sendto(packet, (socket.inet_ntoa(host), port))
+                (by or self.stream).sendto(packet, (socket.inet_ntoa(host), port))
 
     def resend(self, payload: bytes) -> None:
         """Packets that are asked for again; what is no longer kept is said so."""
@@ -409,6 +445,8 @@ class Control(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if len(data) < 8 or data[0] != 0x42 or time.monotonic() < self._imager.down_until_s:
+            return
+        if self._imager.faults.get("moved"):
             return
         flags, command, length, request_id = struct.unpack_from(">xBHHH", data)
         payload = data[8 : 8 + length]
@@ -463,10 +501,12 @@ async def stream(imager: Imager) -> None:
         imager.streaming = False  # a recording has an end, and then there is silence
 
 
-ONCE = ("block_id", "lose", "back_s", "pending_ms", "wrong_id", "play")
+ONCE = ("block_id", "lose", "back_s", "pending_ms", "wrong_id", "play", "drop_control")
+STRANGER = "127.0.0.99"  # what else sends on the imager's network
 FAULTS = (
     "lose_per_mille", "resend", "reorder", "duplicate", "late", "leaders_only", "mtu", "freeze", "stall",
-    "dead_channel", "leader_size", "extended", "mute",
+    "dead_channel", "leader_size", "extended", "mute", "held", "beyond", "stranger", "gain_drift_per_min",
+    "offset_walk_k_per_min", "clock_rate", "sun", "wet_window",
 )  # fmt: skip
 
 
@@ -481,12 +521,18 @@ def obey(imager: Imager, order: dict[str, Any]) -> None:
             imager.faults[name] = value
             if value is None:
                 del imager.faults[name]
+            if name == "clock_rate":
+                imager.drift()
         elif name == "scene":
             imager.scene.show(value)
         elif name == "frames":
             imager.scene.load(value)
         elif name in ("load_k", "target", "detune"):
             imager.scene.calibrate(name, value)
+        elif name == "reset":
+            imager.reset()
+        elif name == "move":
+            imager.faults["moved"], imager.streaming = True, False
         elif name == "reboot_s":
             imager.boot()
             imager.down_until_s = time.monotonic() + float(value)

@@ -3,13 +3,12 @@
 ``--to 127.0.0.1:11112 [--calling SCANNER] [--called LANEPULSE] [--tls CERT KEY CA]``. Takes one JSON object a line on
 stdin and answers each with one on stdout; what is sent is a `Scan` (``{"scan": {"vehicle": "AB12CDE"}}``):
 
-Prints ``ready HOST:PORT``.
-
-``{"do": "echo"}``, ``{"do": "store", "scan": {}, "times": 1}`` answer ``{"status": 0}``, ``{"rejected": [1, 1, 3]}`` or
-``{"aborted": true}``; ``{"do": "file", "folder": "", "name": "", "scan": {}, "keep": 1000}`` writes a drop file, whole
-or its first bytes. Faults of the wire: ``abort`` and ``cut`` (in mid data set), ``claim`` (a PDU of 4 GiB), ``flood``
-(data without end, ``"bytes"``), ``drip`` (``"bytes"`` a step, ``"wait_s"`` between), ``idle`` (connect, say nothing),
-``hold`` (``"times"`` associations that stay open), ``pipeline`` (the next object before the answer to the last).
+Prints ``ready HOST:PORT``. ``{"do": "echo"}`` and ``{"do": "store", "scan": {}, "times": 1}`` answer ``{"status": 0}``,
+``{"rejected": [1, 1, 3]}`` or ``{"aborted": true}``; ``"called"`` is another title for one command. ``{"do": "file",
+"folder": "", "name": "", "scan": {}, "keep": 1000}`` writes a drop file, whole or its first bytes. Faults of the wire:
+``abort`` and ``cut`` (in mid data set), ``claim`` (a PDU of 4 GiB), ``flood`` (data without end, ``"bytes"``), ``drip``
+(``"bytes"`` a step, ``"wait_s"`` between), ``idle`` (connect, say nothing), ``hold`` (``"times"`` associations that
+stay open), ``pipeline`` (the next object before the answer to the last).
 """
 
 from __future__ import annotations
@@ -91,6 +90,7 @@ class Scanner:
         self._to = (host, int(port))
         self._calling, self._called, self._tls = calling, called, tls
         self._held: list[socket.socket] = []
+        self.called: str | None = None  # for one command
 
     def _connect(self) -> socket.socket:
         link = socket.create_connection(self._to, timeout=TIMEOUT_S)
@@ -105,7 +105,7 @@ class Scanner:
 
     def _associate(self, sop_class: str, syntax: str = EXPLICIT_LE) -> socket.socket:
         link = self._connect()
-        link.sendall(request(self._calling, self._called, sop_class, syntax))
+        link.sendall(request(self._calling, self.called or self._called, sop_class, syntax))
         kind, body = self._receive(link)
         if kind == 0x03:
             raise Rejected(list(body[1:4]))
@@ -277,6 +277,7 @@ def answer(scanner: Scanner, told: dict[str, Any]) -> dict[str, Any]:
     """What came of one command."""
     if told.get("do") not in COMMANDS:
         return {"error": f"do one of {', '.join(COMMANDS)}"}
+    scanner.called = told.get("called")
     try:
         return dict(getattr(scanner, told["do"])(told))
     except Rejected as rejection:
