@@ -87,7 +87,7 @@ def test_lost_packets_are_asked_for_again_leader_and_trailer_too() -> None:
     with camera("127.0.7.2", drop_packets=lost):
         frames = asyncio.run(first(6, configured("127.0.7.2", **PATIENT), world))
     assert sorted(frame.block_id for frame in frames) == [1, 2, 3, 4, 5, 6]
-    assert world.rejected == []
+    assert not any("incomplete" in cause for cause, _ in world.rejected)
 
 
 def test_without_resend_a_frame_with_a_hole_is_counted_and_never_shown() -> None:
