@@ -240,7 +240,7 @@ def test_the_wire_may_shuffle_double_and_delay_packets() -> None:
     frames, world = asyncio.run(run())
     assert {frame.block_id for frame in frames} == {65534, 65535, 1, 2, 3, 4}
     assert {frame.status for frame in frames} == {"ok"}
-    assert world.rejected == []
+    assert not any("incomplete" in cause for cause, _ in world.rejected)
 
 
 def test_sixty_four_bit_block_ids_are_read_and_asked_for_again() -> None:
