@@ -91,6 +91,23 @@ def for_lane(path: Path | None, places: Places) -> ActiveModel:
     return _none(tuple(faults))
 
 
+def in_shadow(places: Places) -> ActiveModel | None:
+    """The model that runs beside the active one, tried as that is; None where none does.
+
+    Raises:
+        ModelRefused: there should be one, and it is no good.
+    """
+    store = Store(places.models)
+    model_id = store.shadow()
+    if model_id is None:
+        return None
+    source = read_source(store.file(model_id))
+    if source.path != RELEASED:
+        source.signer(trusted(places))
+        accept(source, memory_bytes=UNLIMITED)
+    return of_source(source)
+
+
 def _candidates(path: Path | None, places: Places) -> Iterator[Callable[[], Source]]:
     store = Store(places.models)
     if path is not None:

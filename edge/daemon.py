@@ -48,8 +48,10 @@ from edge.resume_notes import ResumeNotes
 from edge.retention import control as retention
 from edge.retention.spools import spools_of
 from edge.service_notify import notify, watchdog_period_s
+from edge.shadow import Shadow
 from edge.status import LaneState, document
 from edge.supervisor import DeviceHealth, Supervised
+from fusion.classifier import ModelRefused
 from fusion.passage import BodyType, Context
 
 QUEUE_READINGS = 2_000  # some seconds of everything; a full queue makes each device wait on its own wire
@@ -149,6 +151,8 @@ class _Daemon:
         self._reliability = reliability.Reliability(journal, time.time_ns)
         self._in_force = InForce(store_of(places), config.calibration.grace_days, self._clock.set_utc_ns)
         self._radiographs = RadiographDesk(journal, places.bundles, self._produced, _scanners(config), time.time_ns)
+        self._shadow = Shadow(journal)
+        self._shadow_fault: str | None = None
         self._lane = Lane(
             journal,
             self._announce,
@@ -172,6 +176,7 @@ class _Daemon:
             sealed=self._outcomes.write_file,
             radiographs=self._radiographs,
             audit=_audit(config, places, journal),
+            shadow=self._shadow,
         )
 
     async def serve(self) -> None:
@@ -208,6 +213,7 @@ class _Daemon:
             others.append(tasks.create_task(self._clock_book.run()))
             others += [tasks.create_task(device.run()) for device in self._devices.values()]
             others += [tasks.create_task(self._sign()), tasks.create_task(self._keep_notes())]
+            others.append(tasks.create_task(self._load_shadow()))
             others.append(tasks.create_task(self._keeper.keep()))
             await self._flow(stop)
             for task in others:
@@ -264,6 +270,14 @@ class _Daemon:
             await asyncio.sleep(NOTES_EVERY_S)
             await asyncio.to_thread(self._notes.save)
 
+    async def _load_shadow(self) -> None:
+        """After READY: nothing waits for a model that prompts nobody."""
+        try:
+            self._shadow.model = await asyncio.to_thread(active_model.in_shadow, self._places)
+        except ModelRefused as refusal:
+            self._shadow_fault = str(refusal)
+            log.error("no model runs in the shadow: %s", refusal)
+
     async def _sign(self) -> None:
         while True:
             await asyncio.sleep(SIGN_EVERY_S)
@@ -282,6 +296,8 @@ class _Daemon:
             up_s=time.monotonic() - self._began_s,
             model=self._model.name,
             model_faults=self._model.faults,
+            shadow=None if self._shadow.model is None else self._shadow.model.name,
+            shadow_fault=self._shadow_fault,
             endpoints=self._endpoints,
             journal_sequence=self._sequence,
             recorded=self._lane.recorded,

@@ -31,11 +31,13 @@ from edge.passage_record import PassageRecord
 from edge.radiograph_desk import RadiographDesk
 from edge.radiograph_join import Candidate, Joined, Kept
 from edge.said_of_vehicle import Sources
+from edge.shadow import Shadow
 from edge.status import InHand
 from edge.supervisor import DeviceHealth
 from fusion.audit_draw import Case, Draw, declared_down, told
 from fusion.bundle.fault import BundleFault
-from fusion.judge import Issue, Look, Occasion, alarm_in, judge, margin_log10_lr
+from fusion.evidence.evidence import Evidence
+from fusion.judge import Issue, Look, Occasion, alarm_in, gather, judge, margin_log10_lr
 from fusion.passage import BodyType, Context, Passage
 from fusion.verdict import Level, Verdict
 
@@ -75,6 +77,7 @@ class _Weighed:
     passage: Passage
     look: Look
     issue: Issue
+    evidence: tuple[Evidence, ...]
     verdict: Verdict
 
 
@@ -97,11 +100,12 @@ class Lane:
         audit: LaneAudit | None = None,
         sealed: Callable[[str], None] = lambda passage_id: None,
         radiographs: RadiographDesk | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self._journal, self._publish, self._open_record = journal, publish, open_record
         self._looks_s, self._defaults = looks_s, defaults
         self._health, self._clock, self._random_bytes = health, clock, random_bytes
-        self._sealed, self._radiographs, self._audit = sealed, radiographs, audit
+        self._sealed, self._radiographs, self._audit, self._shadow = sealed, radiographs, audit, shadow
         self._one_scan = asyncio.Lock()  # a person's word may come while a scan does
         self._now_utc_ns, self._monotonic_ns = now_utc_ns, monotonic_ns
         self._current: _InHand | None = None
@@ -361,6 +365,17 @@ class Lane:
         current.opened = current.opened or verdict.level is Level.OPEN_NOW
         current.searched = current.searched or (verdict.final and verdict.level is Level.SEARCH)
         await self._publish(row)
+        if self._shadow is not None:
+            policy = current.record.policy
+            await asyncio.to_thread(
+                self._shadow.weigh,
+                weighed.passage,
+                weighed.look,
+                weighed.evidence,
+                policy,
+                weighed.verdict,
+                row.sequence,
+            )
 
     def _weigh(
         self,
@@ -379,8 +394,9 @@ class Lane:
             opened_before=current.opened,
             searched_before=current.searched,
         )
-        verdict = judge(passage, look, current.record.model, current.record.policy, issue)
-        return _Weighed(passage, look, issue, verdict)
+        evidence = gather(passage, look.until_utc_ns)
+        verdict = judge(passage, look, current.record.model, current.record.policy, issue, evidence)
+        return _Weighed(passage, look, issue, evidence, verdict)
 
     def _record(self, current: _InHand, weighed: _Weighed) -> tuple[Row, Verdict]:
         verdict = self._audited(current, weighed)

@@ -36,6 +36,8 @@ class LaneState:
     journal_sequence: int
     recorded: bool  # False while the journal cannot be written: verdicts then say so
     in_hand: InHand | None
+    shadow: str | None = None  # the model that runs beside the active one
+    shadow_fault: str | None = None  # why none does that should
 
 
 def document(
@@ -60,6 +62,7 @@ def document(
         else asdict(in_hand) | {"measured_s": round(in_hand.measured_s, 1), "allowed_s": in_hand.allowed_s},
         "model": state.model,
         "model_faults": list(state.model_faults),
+        "shadow": {"model": state.shadow, "fault": state.shadow_fault},
         "endpoints": dict(state.endpoints),
         "journal": {"sequence": state.journal_sequence, "recorded": state.recorded},
         "clock": {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns},

@@ -98,13 +98,21 @@ def gather(passage: Passage, until_utc_ns: int) -> tuple[Evidence, ...]:
     )
 
 
-def judge(passage: Passage, look: Look, model: Model, policy: Policy, issue: Issue) -> Verdict:
-    """The verdict of a passage at a look.
+def judge(
+    passage: Passage,
+    look: Look,
+    model: Model,
+    policy: Policy,
+    issue: Issue,
+    gathered: tuple[Evidence, ...] | None = None,
+) -> Verdict:
+    """The verdict of a passage at a look; ``gathered`` is what `gather` gave of it, if that was asked already.
 
     A model that fails or gives no number silences every modality with that cause; the policy then decides, and never
     for `no_search`.
     """
-    evidence = model.classifier.admitted(gather(passage, look.until_utc_ns))
+    gathered = gather(passage, look.until_utc_ns) if gathered is None else gathered
+    evidence = model.classifier.admitted(gathered)
     evidence, ratios, failure = _weigh(model, evidence, passage, look, policy)
     decision = _with_late(_decide(passage, look, model, policy, ratios), look, issue)
     decision = _with_life_safety(decision, passage, look, evidence, ratios, issue)

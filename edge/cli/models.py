@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import click
 
+from edge import json_text
 from edge.cli.main import DONE, NO, WRONG_USE
 from edge.cli.options import Settings, common
 from edge.cli.output import say, say_json, say_table, tell
@@ -126,6 +128,120 @@ def rollback(settings: Settings, dry_run: bool, yes: bool) -> int:
     return _change(settings, places, store, "rollback", path, dry_run=dry_run, yes=yes)
 
 
+@command.command(
+    "shadow",
+    epilog="\b\nExamples:\n  lanepulse models shadow concealment-2.onnx --yes\n  lanepulse models shadow --json\n"
+    "  lanepulse models shadow --off",
+)
+@click.argument("model", required=False)
+@click.option("--off", is_flag=True, help="Let no model run beside the active one any more.")
+@click.option("--dry-run", is_flag=True, help="Try the model and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common
+def shadow(settings: Settings, model: str | None, off: bool, dry_run: bool, yes: bool) -> int:
+    """Let MODEL judge beside the active one: into the journal, never to a prompt or a subscriber.
+
+    Without MODEL: what the one in the shadow would have done. Then activate it, or switch it --off.
+    """
+    places = settings.places()
+    store = Store(places.models)
+    if off and model is not None:
+        raise click.UsageError("give a model, or --off")
+    try:
+        if off:
+            return _leave_shadow(settings, places, store, dry_run=dry_run)
+        if model is None:
+            return _tell_beside(settings, places, store)
+        path, _ = _resolve(store, model)
+    except NoSuchModel as fault:
+        tell(f"lanepulse models shadow: {fault}")
+        return WRONG_USE
+    except ModelRefused as refusal:
+        tell(f"lanepulse models shadow: {refusal}")
+        return NO
+    return _run_beside(settings, places, store, path, dry_run=dry_run, yes=yes)
+
+
+def _run_beside(settings: Settings, places: Places, store: Store, path: Path, *, dry_run: bool, yes: bool) -> int:
+    before, active = store.shadow(), _active(store)[0]
+    try:
+        source, signer = _accepted(path, places)
+        after = RELEASED_ID if path == RELEASED else store.id_of(source)
+    except ModelRefused as refusal:
+        tell(f"lanepulse models shadow: {refusal}; {before or 'no model'} stays in the shadow")
+        return NO
+    if after == active:
+        tell(f"lanepulse models shadow: {after} is the active model; one beside itself tells nothing")
+        return NO
+    changes = before != after
+    if changes and not dry_run:
+        if not yes:
+            _ask_to(f"{before or 'no model'} is in the shadow of {active or RELEASED_ID}; make it {after}?")
+        _do(places, store, "shadow", source, before, after, signer)
+    if settings.json:
+        say_json({"before": before, "after": after, "changed": changes and not dry_run, "signed_by": signer})
+    elif not changes:
+        say(f"{after} is in the shadow already; nothing was changed")
+    else:
+        say(
+            f"{'would be' if dry_run else 'now'} in the shadow: {after}, signed by {signer}; before: {before or 'none'}"
+        )
+    return DONE
+
+
+def _leave_shadow(settings: Settings, places: Places, store: Store, *, dry_run: bool) -> int:
+    before = _in_shadow(store)
+    changes = before is not None
+    if changes and not dry_run:
+        note = {"what": "shadow", "before": before, "after": None, "who": f"uid {os.getuid()}"}
+        try:
+            record(places, note | {"at_utc": format_utc(time.time_ns())})
+            store.leave_shadow()
+        except OSError as error:
+            raise click.ClickException(f"{error.filename}: {error.strerror}; nothing was changed") from None
+    if settings.json:
+        say_json({"before": before, "after": None, "changed": changes and not dry_run})
+    elif changes:
+        say(f"{'would leave' if dry_run else 'left'} the shadow: {before}; the lane stops running it at its next start")
+    else:
+        say("no model is in the shadow; nothing was changed")
+    return DONE
+
+
+def _in_shadow(store: Store) -> str | None:
+    """The id, or what a link says that leads nowhere: that can be switched off too."""
+    try:
+        return store.shadow()
+    except ModelRefused as refusal:
+        return str(refusal)
+
+
+def _tell_beside(settings: Settings, places: Places, store: Store) -> int:
+    """What the model in the shadow would have done. Raises ModelRefused."""
+    from edge.models.beside import beside
+
+    model = store.shadow()
+    if model is None:
+        say_json({"shadow": None}) if settings.json else say("no model is in the shadow: lanepulse models shadow MODEL")
+        return DONE
+    manifest = read_source(store.file(model)).read_manifest()
+    try:
+        found = beside(places.journal, manifest.sha256)
+    except (sqlite3.Error, json_text.JsonRefused) as error:
+        tell(f"{places.journal}: {error}; the lane makes it at its first start, and runs the model from then on")
+        return NO
+    if settings.json:
+        say_json({"shadow": model, "trained_on": manifest.trained_on} | asdict(found))
+        return DONE
+    say(f"{model}: trained on {manifest.trained_on} cases, beside the active model on {found.passages} vehicles")
+    levels = list(found.levels)
+    say_table(("ACTIVE SAID", *levels), [(name, *row.values()) for name, row in found.levels.items()])
+    for words, known in (("with people", found.with_people), ("empty", found.empty)):
+        say(f"known {words}: {known.cases}; search prompted: active {known.active}, in the shadow {known.shadow}")
+    tell("outcomes are known where the active model had a vehicle searched: they flatter it")
+    return DONE
+
+
 def _change(
     settings: Settings, places: Places, store: Store, what: str, path: Path, *, dry_run: bool, yes: bool
 ) -> int:
@@ -173,19 +289,26 @@ def _do(places: Places, store: Store, what: str, source: Source, before: str | N
         if after != RELEASED_ID:
             store.keep(source)
         journalled = record(places, change)
-        store.activate(after)
+        if what == "shadow":
+            store.run_beside(after)
+        else:
+            store.activate(after)
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}; nothing was activated") from None
     if not journalled:
         tell("noted; it goes into the journal when the lane starts, which it must to use this model")
     else:
-        tell("journalled; the lane judges by it from its next start on")
+        tell(f"journalled; the lane {'runs it beside' if what == 'shadow' else 'judges by it'} from its next start on")
 
 
 def _ask(before: str | None, after: str) -> None:
+    _ask_to(f"{before or 'no good model'} is active; make it {after}?")
+
+
+def _ask_to(question: str) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here; give --yes, or --dry-run to change nothing")
-    click.confirm(f"{before or 'no good model'} is active; make it {after}?", abort=True, err=True)
+    click.confirm(question, abort=True, err=True)
 
 
 def _accepted(path: Path, places: Places) -> tuple[Source, str]:
@@ -218,6 +341,8 @@ def _active(store: Store) -> tuple[str | None, str | None]:
 def _state(store: Store, model: str, active: str | None) -> str:
     if model == active:
         return "active"
+    if model == _in_shadow(store):
+        return "shadow"
     try:
         return "previous" if model == store.previous() else "kept"
     except ModelRefused:

@@ -38,6 +38,9 @@ def _say(state: Mapping[str, Any]) -> None:
     say(f"clock    {'synchronised' if clock['synchronised'] else 'not synchronised'}{error}")
     say(f"record   {'written' if journal['recorded'] else 'NOT WRITTEN'}, row {journal['sequence']}")
     say(f"model    {state['model']}")
+    shadow = state.get("shadow") or {}
+    if shadow.get("model") or shadow.get("fault"):
+        say(f"shadow   {shadow.get('model') or 'none: ' + str(shadow.get('fault'))}")
     kept = (state.get("radiographs") or {}).get("kept", 0)
     if kept:
         say(f"X-ray    {kept} radiographs are of no passage that we know: lanepulse radiographs")

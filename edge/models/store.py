@@ -1,4 +1,4 @@
-"""The lane's models: a folder each, never changed, and two links, ``active`` and ``previous``, that choose among them.
+"""The lane's models: a folder each, never changed, and links that choose: ``active``, ``previous`` and ``shadow``.
 
 ``<state>/models/<name>-<digest>/`` holds the three files; the digest is the manifest's, which binds the model by its
 hash. No link means the model that the program was released with. A folder or a link appears whole or not at all.
@@ -48,6 +48,15 @@ class Store:
     def previous(self) -> str:
         """The id of the model that was active before. Raises ModelRefused."""
         return self._linked("previous")
+
+    def shadow(self) -> str | None:
+        """The id of the model that runs beside the active one, if any does. Raises ModelRefused: as `active`."""
+        path = self.root / "shadow"
+        if not os.path.lexists(path):
+            return None
+        if path.is_symlink() and str(path.readlink()) == RELEASED_ID:
+            return RELEASED_ID
+        return self._linked("shadow")
 
     def file(self, model_id: str) -> Path:
         """Its ``.onnx``. Raises ModelRefused: the folder does not hold exactly one."""
@@ -116,6 +125,24 @@ class Store:
         before = self._before()
         self._link("previous", before)
         self._link("active", model_id)
+        if self._in_shadow() == model_id:
+            self.leave_shadow()
+
+    def run_beside(self, model_id: str) -> None:
+        """Make it the one in the shadow."""
+        self._point("shadow", model_id)
+
+    def leave_shadow(self) -> None:
+        """No model runs beside the active one any more."""
+        (self.root / "shadow").unlink(missing_ok=True)
+        if self.root.is_dir():
+            _sync(self.root)
+
+    def _in_shadow(self) -> str | None:
+        try:
+            return self.shadow()
+        except ModelRefused:
+            return None
 
     def _before(self) -> str:
         try:
@@ -133,17 +160,20 @@ class Store:
         return target
 
     def _link(self, link: str, model_id: str) -> None:
-        path = self.root / link
-        if model_id == RELEASED_ID:
-            path.unlink(missing_ok=True)
-        else:
-            self.root.mkdir(mode=0o750, parents=True, exist_ok=True)
-            fresh = self.root / f".{link}.{os.getpid()}.new"
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(model_id)
-            fresh.replace(path)
+        if model_id != RELEASED_ID:
+            self._point(link, model_id)
+            return
+        (self.root / link).unlink(missing_ok=True)
         if self.root.is_dir():
             _sync(self.root)
+
+    def _point(self, link: str, model_id: str) -> None:
+        self.root.mkdir(mode=0o750, parents=True, exist_ok=True)
+        fresh = self.root / f".{link}.{os.getpid()}.new"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(model_id)
+        fresh.replace(self.root / link)
+        _sync(self.root)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -66,6 +66,13 @@ class RadiographsState(_Body):
     kept: int = Field(ge=0, description="that fit no passage, and wait for a person")
 
 
+class ShadowState(_Body):
+    """A second model that judges beside the active one, for the journal alone."""
+
+    model: str | None = Field(default=None, description="null where none runs")
+    fault: str | None = Field(default=None, description="why none runs that should")
+
+
 class StatusBody(_Body):
     """The lane at one moment, each second and for late joiners; silence for some seconds means that it is lost."""
 
@@ -79,6 +86,7 @@ class StatusBody(_Body):
     passage: PassageInHand | None
     model: str
     model_faults: list[str] = Field(default=[], description="models that were refused, each in a line")
+    shadow: ShadowState = ShadowState()
     endpoints: dict[str, str]
     journal: JournalState
     clock: ClockState

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,16 @@ from edge.audit import LaneAudit, of_lane
 from edge.config import AuditTable, LaneConfig, load
 from edge.journal.journal import Journal, Row
 from edge.lane import Lane
+from edge.models.beside import beside as what_it_would_have_done
 from edge.passage_record import Produced, open_record, recover
 from edge.replay import Weighing, compared, replayed
+from edge.shadow import Shadow
 from edge.supervisor import DeviceHealth
 from fusion.bundle.times import format_utc, parse_utc
-from fusion.passage import BodyType, Context
+from fusion.decision import Thresholds
+from fusion.evidence.evidence import Evidence
+from fusion.judge import gather
+from fusion.passage import BodyType, Context, Passage
 from fusion.policy import Policy
 from fusion.verdict import Level
 from hil.demo import station_xml
@@ -81,9 +86,17 @@ def config(tmp_path: Path) -> LaneConfig:
     return load(tmp_path / "lane.toml", {})
 
 
-def rig_of(tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel, audit: LaneAudit | None = None) -> Rig:
+def rig_of(
+    tmp_path: Path,
+    config: LaneConfig,
+    model: active_model.ActiveModel,
+    audit: LaneAudit | None = None,
+    shadow: active_model.ActiveModel | None = None,
+) -> Rig:
     time, announced = Time(), list[Row]()
     journal = Journal.open(tmp_path / "journal.db", None)
+    beside = Shadow(journal)
+    beside.model = shadow
     bundles = tmp_path / "bundles"
     bundles.mkdir(exist_ok=True)
     produced = Produced("0.1.0", model, config.sha256)
@@ -106,6 +119,7 @@ def rig_of(tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel, 
         now_utc_ns=time.utc_ns,
         monotonic_ns=time.monotonic_ns,
         audit=audit,
+        shadow=beside,
     )
     return Rig(lane, time, journal, bundles, announced)
 
@@ -416,3 +430,83 @@ def test_a_load_of_produce_that_nothing_speaks_for_opens_once(
     asyncio.run(passage())
     assert [verdict["level"] for verdict in rig.verdicts()].count("open_now") == 1
     assert compared(replayed(next(rig.bundles.iterdir()), Weighing(model, Policy()))) == []
+
+
+class Doubtful:
+    """Stands in for a model's bounds: searches whatever speaks at all."""
+
+    def __call__(self, spoke: Sequence[str], look: int, alpha: float, delta: float, pfa: float) -> Thresholds:
+        return Thresholds(None, -9.0)
+
+
+def whole_passage(rig: Rig) -> None:
+    async def passage() -> None:
+        await drive(rig, scenario(), 46.0)
+        await rig.lane.handle(rig.presence(False))
+
+    asyncio.run(passage())
+
+
+def without_names(verdict: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in verdict.items() if name not in ("passage_id", "issued_utc", "produced_by")}
+
+
+def test_a_model_in_the_shadow_changes_nothing_that_anybody_hears(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel
+) -> None:
+    doubtful = replace(model, name="doubtful", sha256="d0", model=replace(model.model, bounds=Doubtful()))
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "beside").mkdir()
+    alone, beside = (
+        rig_of(tmp_path / "alone", config, model),
+        rig_of(tmp_path / "beside", config, model, None, doubtful),
+    )
+    whole_passage(alone)
+    whole_passage(beside)
+    assert [without_names(one) for one in alone.verdicts()] == [without_names(one) for one in beside.verdicts()]
+    assert {row.kind for row in beside.announced} == {"verdict"}
+    bundle = next(beside.bundles.iterdir())
+    assert compared(replayed(bundle, Weighing(model, Policy()))) == []
+
+    rows = [row.document() for row in beside.journal.rows(1, 1000, "shadow")]
+    assert [row["beside"]["sequence"] for row in rows] == [row.sequence for row in beside.announced]
+    assert [row["revision"] for row in rows] == list(range(1, len(rows) + 1))
+    assert {(row["model"], row["level"], row["final"]) for row in rows} == {("doubtful", "search", True)}
+    assert {row["beside"]["level"] for row in rows} == {one["level"] for one in beside.verdicts()}
+    assert alone.journal.rows(1, 1000, "shadow") == []
+    found = what_it_would_have_done(beside.journal.path, "d0")
+    last = str(beside.verdicts()[-1]["level"])
+    assert (found.passages, found.levels[last]["search"]) == (1, 1)
+
+
+def test_a_model_in_the_shadow_that_breaks_costs_the_lane_nothing_and_is_said_once(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Doubtful):
+        def __call__(self, spoke: Sequence[str], look: int, alpha: float, delta: float, pfa: float) -> Thresholds:
+            raise ZeroDivisionError("of the shadow")
+
+    broken = replace(model, name="broken", model=replace(model.model, bounds=Broken()))
+    rig = rig_of(tmp_path, config, model, None, broken)
+    whole_passage(rig)
+    assert [verdict["final"] for verdict in rig.verdicts()].count(True) == 1
+    assert [line for line in caplog.messages if "ZeroDivisionError" in line] == [
+        "the model in the shadow gave nothing: broken: ZeroDivisionError: of the shadow; the lane goes on without it"
+    ]
+    assert rig.journal.rows(1, 1000, "shadow") == []
+
+
+def test_evidence_is_gathered_once_for_both_models(
+    tmp_path: Path, config: LaneConfig, model: active_model.ActiveModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def counted(passage: Passage, until_utc_ns: int) -> tuple[Evidence, ...]:
+        asked.append(until_utc_ns)
+        return gather(passage, until_utc_ns)
+
+    monkeypatch.setattr("edge.lane.gather", counted)
+    monkeypatch.setattr("fusion.judge.gather", counted)
+    rig = rig_of(tmp_path, config, model, None, replace(model, name="same"))
+    whole_passage(rig)
+    assert len(asked) == len(rig.announced) == len(rig.journal.rows(1, 1000, "shadow"))
