@@ -76,6 +76,7 @@ def _booth(config: LaneConfig, places: Places) -> Booth:
         zone=table.zone,
         language=table.language,
         bundles=places.bundles,
+        drills=places.drills,
         officers=officers.Roster(places.officers),
         upkeep=Upkeep(places, _calibrated(config), time.time_ns),
         hosts=frozenset((*table.hosts, *LOOPBACK)),

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edge.booth import rim
+from edge.booth.drill_desk import DrillDesk, is_case
 from edge.booth.events import Hub, Stream
 from edge.booth.images import Images, NoImage
 from edge.booth.officers import Officer, Roster
@@ -31,6 +32,7 @@ from edge.booth.sessions import SHIFT_S, Session, Sessions, Tries
 from edge.booth.upkeep import Upkeep
 from edge.booth.watch import Watch
 from edge.control import ControlFault, Unreachable
+from edge.drill.session import DrillRefused
 from edge.records.outcome import CHECKS, By, CheckState, OutcomeRefused, Reason, Technique, press_of
 
 HERE = Path(__file__).parent
@@ -51,6 +53,7 @@ class Booth:
     zone: str
     language: str
     bundles: Path
+    drills: Path
     officers: Roster
     upkeep: Upkeep
     hosts: frozenset[str]
@@ -67,9 +70,15 @@ class Pages:
         self._one_pin_at_a_time = asyncio.Lock()
         self._stream = Stream(hub)
         self._images = Images(booth.bundles)
+        self._drills = DrillDesk(booth.drills)
+        self._drill_images = Images(self._drills.cases)
         routes = [
             Route("/", self._file_of("booth.html")),
             Route("/engineer", self._file_of("engineer.html")),
+            Route("/drill", self._file_of("drill.html")),
+            Route("/drill/begin", self._guarded(self._drill_begin), methods=["POST"]),
+            Route("/drill/answer", self._guarded(self._drill_answer), methods=["POST"]),
+            Route("/drill/end", self._guarded(self._drill_end), methods=["POST"]),
             *(Route(f"/static/{path.name}", self._file_of(path.name)) for path in (HERE / "static").iterdir()),
             *(Route(f"/words/{name}.json", self._words(name)) for name in LANGUAGES),
             Route("/settings", self._guarded(self._settings)),
@@ -153,14 +162,17 @@ class Pages:
     async def _picture(self, request: Request) -> Any:
         if not self.may_look(request):
             raise Refused(401, "sign on first")
-        return await asyncio.to_thread(pictures, self._booth.bundles, str(request.path_params["passage_id"]))
+        name = str(request.path_params["passage_id"])
+        bundles = self._drills.cases if is_case(name) else self._booth.bundles
+        return await asyncio.to_thread(pictures, bundles, name)
 
     async def _image(self, request: Request) -> Any:
         if not self.may_look(request):
             raise Refused(401, "sign on first")
         names = request.path_params
+        images = self._drill_images if is_case(str(names["passage_id"])) else self._images
         try:
-            content = await asyncio.to_thread(self._images.png, str(names["passage_id"]), str(names["name"]))
+            content = await asyncio.to_thread(images.png, str(names["passage_id"]), str(names["name"]))
         except NoImage as cause:
             raise Refused(404, str(cause)) from None
         return Response(content, media_type="image/png", headers={"cache-control": "private, max-age=600"})
@@ -239,6 +251,35 @@ class Pages:
             self._hub.publish()
         self._watch.look_again()
         return answer
+
+    async def _drill_begin(self, request: Request) -> Any:
+        given = await rim.document(request)
+        return await self._drill(self._drills.begin, self._practising(request), given.get("count"))
+
+    async def _drill_answer(self, request: Request) -> Any:
+        given = await rim.document(request)
+        who, token = self._practising(request), given.get("token")
+        return await self._drill(self._drills.answer, token, who, given.get("case_id"), given.get("answer"))
+
+    async def _drill_end(self, request: Request) -> Any:
+        given = await rim.document(request)
+        return await self._drill(self._drills.end, given.get("token"), self._practising(request))
+
+    def _practising(self, request: Request) -> str | None:
+        """The officer's id, of any role; None at a machine that knows no officers. Raises Refused."""
+        session = self._session(request, touch=True)
+        if session is not None:
+            return session.officer_id
+        if self._booth.local and not self._booth.officers().by_id:
+            return None
+        raise Refused(401, "sign on first")
+
+    @staticmethod
+    async def _drill(do: Callable[..., Any], *given: Any) -> Any:
+        try:
+            return await asyncio.to_thread(do, *given)
+        except DrillRefused as refused:
+            raise Refused(409, str(refused)) from None
 
     async def _context(self, request: Request) -> Any:
         given = await rim.document(request)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from statistics import NormalDist, median
 from typing import Any, Literal
 
-from fusion.evaluation.exact_share import exact_share
-
 Answer = Literal["search", "let_go", "again"]
 Kind = Literal["recorded", "simulated", "mixed", "projected"]
 FEWEST_EACH = 3  # assumed: below, d' says nothing
@@ -37,6 +35,8 @@ class Answered:
 
 def score(answered: Sequence[Answered]) -> dict[str, Any]:
     """Counts, shares with their 95 % intervals, and d'."""
+    from fusion.evaluation.exact_share import exact_share  # scipy.special: not for a booth that nobody practises at
+
     counts = {
         "hits": _count(answered, True, "search"),
         "overlooked": _count(answered, True, "let_go"),

@@ -30,6 +30,7 @@ class Page {
 
   controls() {
     $("officer").addEventListener("click", () => signOnPanel(this));
+    $("drill").addEventListener("click", () => location.assign("/drill"));
     $("vehicle").addEventListener("click", () => contextPanel(this, this.state?.now?.passage_id));
     $("light").addEventListener("click", () => light(document.documentElement.dataset.light === "night" ? "day" : "night"));
     $("silence").addEventListener("click", () => this.alarm.silence(this.state?.now?.passage_id));
@@ -53,6 +54,7 @@ class Page {
     $("light").textContent = t("page.light");
     $("silence").textContent = t("page.silence");
     $("vehicle").textContent = t("page.vehicle");
+    $("drill").textContent = t("drill.open");
     const officer = this.settings.officer;
     $("officer").textContent = officer ? t("page.officer", { id: officer.id }) : t("page.sign_on");
     $("officer").hidden = !this.settings.sign_on;
@@ -104,6 +106,7 @@ class Page {
     this.alarm.show(level === "open_now" ? now.passage_id : null);
     $("silence").hidden = level !== "open_now" || this.alarm.silenced(now.passage_id);
     $("vehicle").hidden = !now;
+    $("drill").hidden = Boolean(now); // nobody practises while a lorry is there
     $("vehicle").dataset.known = Object.keys(now?.context ?? {}).length;
     this.pictures.show(now, this.state.lane);
     this.outcomes.render(this.state);
