@@ -27,10 +27,11 @@ setup: .venv/.runtime ## what the product stands on, in .venv
 test: .venv/.test lint ## lint, types, import arrows, every test
 	$(BIN)/pytest -n 2 --dist loadfile
 
-lint: .venv/.test ## ruff, mypy strict, import arrows
+lint: .venv/.test ## ruff, mypy strict, import arrows, no way to ask for an exposure
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/no_exposure.py
 
 clean: ## all that was made, .venv included
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
