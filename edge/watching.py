@@ -23,6 +23,7 @@ from drivers.reading import (
     VibrationBlock,
     WeatherSample,
 )
+from edge.picture_text import contrast, picture
 from edge.plot import columns, curve, rounded_range
 from fusion.bundle.times import format_utc
 
@@ -33,6 +34,7 @@ GAS_SPAN_PPM, WIND_SPAN_M_S, FRAME_SPAN_K = 20.0, 2.0, 2.0  # least range of a p
 MOST_STREAMS = 16  # a device; 12 sensors is the most that a driver of ours takes
 SENSORS_PEAK = 1.0  # counts; a flat line must not be blown up to noise
 CURVE_ROWS, ENVELOPE_ROWS = 6, 2
+PICTURE_ROWS = 16  # of a picture: with name, head and legend it fits a terminal of 24
 _PREFIXES = ((1.0, "m/s"), (1e-3, "mm/s"), (1e-6, "µm/s"), (1e-9, "nm/s"))
 
 Responses = Mapping[tuple[str, str], Response | str]
@@ -118,6 +120,7 @@ class _Trace:
     values: deque[float | None]
     unit: str
     rate_hz: float = 0.0
+    image: NDArray[np.float32] | None = None  # the newest
     last: dict[str, Any] = field(default_factory=dict)
 
 
@@ -155,7 +158,9 @@ class Panel:
             case PresenceChange():
                 trace.values.append(float(reading.present))
             case RadiometricFrame():
-                trace.values.append(trace.last["mean_k"])
+                trace.image = reading.frame_k
+            case Radiograph():
+                trace.image = reading.transmission
             case _:
                 pass
 
@@ -187,8 +192,19 @@ def _panel(name: str, trace: _Trace, width: int, ascii_only: bool) -> list[str]:
         return [f"  lamp {last['lamp']} since {last['time_utc']}{doubt}"]
     if kind == "mmwave":
         now = "no pixel" if last["mean_k"] is None else f"{last['least_k']:.1f} to {last['most_k']:.1f} K"
-        return [f"  {last['side']}: {now}{doubt}", *_slow(trace, width, FRAME_SPAN_K, ".1f", ascii_only)]
-    return [f"  radiograph {last['rows']} x {last['columns']} at {last['time_utc']}{doubt}"]
+        return [f"  {last['side']}: {now}{doubt}", *_picture_rows(trace, width, FRAME_SPAN_K, ".1f", "K", ascii_only)]
+    head = f"  radiograph {last['rows']} x {last['columns']} at {last['time_utc']}{doubt}"
+    return [head, *_picture_rows(trace, width, 0.1, ".2f", "of the beam", ascii_only)]
+
+
+def _picture_rows(trace: _Trace, width: int, least_span: float, form: str, unit: str, ascii_only: bool) -> list[str]:
+    """The newest image, and which shade is what."""
+    if trace.image is None or not trace.image.size:
+        return []
+    low, high = contrast(trace.image, least_span)
+    rows = picture(trace.image, max(8, width - 4), PICTURE_ROWS, low, high, ascii_only=ascii_only)
+    frame = "|" if ascii_only else "│"
+    return [*(f"  {frame}{row}{frame}" for row in rows), f"  empty {low:{form}}, full {high:{form}} {unit}"]
 
 
 def _vibration_rows(name: str, trace: _Trace, width: int, ascii_only: bool, doubt: str) -> list[str]:
