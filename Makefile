@@ -66,6 +66,17 @@ fuzz: .venv/.test ## everything that reads from outside, FUZZ_RUNS (2000) mutati
 	$(BIN)/pytest --timeout 3600 -rP tests/fuzz
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout 3600 -m hypothesis tests
 
+powercut: .venv/.test ## power goes, or a sync fails, at every single sync of journal, passage and retention
+	POWERCUT_EVERY=1 POWERCUT_CHANCES=20 $(BIN)/pytest --timeout 7200 \
+	tests/edge/journal/test_power_cut.py tests/edge/referral/test_lane_power_cut.py
+
+soak: .venv/.test ## thirty days of lorries on a clock of our own: memory, descriptors, threads flat, retention holds
+	SOAK_DAYS=$${SOAK_DAYS:-30} SOAK_EACH_DAY=$${SOAK_EACH_DAY:-40} $(BIN)/pytest --timeout 14400 -rP \
+	tests/edge/referral/test_soak.py
+
+packs: .venv/.test ## a referral pack with a byte changed at many places of each part, checked by us and by public programs
+	FLIPS=60 $(BIN)/pytest --timeout 3600 tests/edge/referral/test_pack.py
+
 pins: ## resolve requirements/ anew after a change in pyproject.toml (needs uv)
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/test.txt
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml -o requirements/runtime.txt

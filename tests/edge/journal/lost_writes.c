@@ -4,7 +4,8 @@
  *   LOST_KILL_AT=n   the process is killed just before its n-th sync reaches the disk
  *   LOST_FAIL_AT=n   the n-th sync fails with EIO and keeps nothing; later ones succeed, as on Linux
  *
- * LOST_SHADOW/i<inode> holds a file's synced bytes, LOST_SHADOW/names the synced names, "<inode> <name>" a line.
+ * LOST_SHADOW/i<inode> holds a file's synced bytes, LOST_SHADOW/n<inode> a folder's synced names, "<inode> <name>" a
+ * line. A name that was taken away without a sync of its folder is still there, and so is its content.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -61,22 +62,22 @@ static void keep_file(int fd, const struct stat *status)
 {
     char beside[PATH_MAX], name[64], buffer[65536];
     FILE *file = begin(beside);
-    off_t at = 0;
     ssize_t count;
-    while ((count = pread(fd, buffer, sizeof buffer, at)) > 0) {
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd); /* ours may be for writing only */
+    int own = open(name, O_RDONLY);
+    while ((count = read(own, buffer, sizeof buffer)) > 0)
         if (fwrite(buffer, 1, count, file) != (size_t)count)
             give_up(beside);
-        at += count;
-    }
     if (count < 0)
-        give_up("pread");
+        give_up("read");
+    close(own);
     snprintf(name, sizeof name, "i%llu", (unsigned long long)status->st_ino);
     end(file, beside, name);
 }
 
-static void keep_names(int fd)
+static void keep_names(int fd, const struct stat *status)
 {
-    char beside[PATH_MAX];
+    char beside[PATH_MAX], name[64];
     FILE *file = begin(beside);
     int own = openat(fd, ".", O_RDONLY | O_DIRECTORY);
     DIR *folder = own < 0 ? NULL : fdopendir(own);
@@ -86,7 +87,8 @@ static void keep_names(int fd)
         if (entry->d_name[0] != '.')
             fprintf(file, "%llu %s\n", (unsigned long long)entry->d_ino, entry->d_name);
     closedir(folder);
-    end(file, beside, "names");
+    snprintf(name, sizeof name, "n%llu", (unsigned long long)status->st_ino);
+    end(file, beside, name);
 }
 
 static int synced(int fd, int (*real)(int))
@@ -103,7 +105,7 @@ static int synced(int fd, int (*real)(int))
         return -1;
     }
     if (S_ISDIR(status.st_mode))
-        keep_names(fd);
+        keep_names(fd, &status);
     else
         keep_file(fd, &status);
     return 0; /* the disk itself is not in question, and not worn */

@@ -94,7 +94,7 @@ class Box:
         shutil.rmtree(found, ignore_errors=True)
         found.mkdir()
         present = {str(path.stat().st_ino): path for path in self.journal.parent.iterdir()}
-        names = self.shadow / "names"
+        names = self.shadow / f"n{self.journal.parent.stat().st_ino}"
         for line in names.read_text().splitlines() if names.exists() else []:
             inode, name = line.split(" ", 1)
             kept = self.shadow / f"i{inode}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from drivers.reading import ClockQuality, GasSample, Point, PresenceChange, Stamp, VibrationBlock
 from edge import active_model, keys
 from edge.config import load
-from edge.journal.journal import Journal
+from edge.journal.journal import Journal, Row
 from edge.lane import Lane
 from edge.passage_record import Produced, open_record
 from edge.places import Places
@@ -42,21 +43,22 @@ class Clock:
         return BEGAN_NS + self.monotonic_ns()
 
 
-def build(root: Path) -> list[str]:
-    """Three passages of eight seconds each under ``root``; their ids."""
+def build(root: Path, passages: int = 3, told: Callable[[Row], None] = lambda row: None, first: int = 0) -> list[str]:
+    """Passages of eight seconds each under ``root``; their ids. ``told`` hears what is announced."""
     places = Places.under(root)
     places.make()
     (root / "lane.toml").write_text(LANE)
-    keys.new_signing(places.signing)
+    if not places.signing.exists():
+        keys.new_signing(places.signing)
     with Journal.open(places.journal, keys.load_signing(places.signing), now_utc_ns=lambda: clock.utc_ns()) as journal:
-        clock = Clock()
-        for number in range(3):
-            asyncio.run(_passage(root, journal, clock, number))
+        clock = Clock(first * 68.0)
+        for number in range(first, first + passages):
+            asyncio.run(passage(root, journal, clock, number, told))
             clock.at_s += 60.0
         return [str(row.passage_id) for row in journal.rows(1, 1000, "bundle")]
 
 
-async def _passage(root: Path, journal: Journal, clock: Clock, number: int) -> None:
+async def passage(root: Path, journal: Journal, clock: Clock, number: int, told: Callable[[Row], None]) -> None:
     config, places = load(root / "lane.toml", {}), Places.under(root)
     model = active_model.load(None)
     produced = Produced("0.1.0", model, config.sha256)
@@ -65,8 +67,8 @@ async def _passage(root: Path, journal: Journal, clock: Clock, number: int) -> N
         for name in ("chassis", "probe")
     }
 
-    async def publish(row: object) -> None:
-        pass
+    async def publish(row: Row) -> None:
+        told(row)
 
     book = OutcomeBook(journal, places.bundles, clock.utc_ns)
     lane = Lane(
@@ -79,7 +81,7 @@ async def _passage(root: Path, journal: Journal, clock: Clock, number: int) -> N
         clock=lambda: CLOCK,
         now_utc_ns=clock.utc_ns,
         monotonic_ns=clock.monotonic_ns,
-        random_bytes=lambda count: bytes([number]) * count,
+        random_bytes=lambda count: number.to_bytes(count, "big"),
         sealed=book.write_file,
     )
     counts = np.random.default_rng(number)
