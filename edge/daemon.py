@@ -27,6 +27,7 @@ from edge.calibrate.in_force import InForce
 from edge.clock import Clock
 from edge.clock_book import ClockBook
 from edge.config import ContextTable, LaneConfig
+from edge.drift import Drift
 from edge.journal.journal import Journal, JournalFault, Row
 from edge.lane import Lane
 from edge.lease import lock_of
@@ -151,6 +152,7 @@ class _Daemon:
         self._reliability = reliability.Reliability(journal, time.time_ns)
         self._in_force = InForce(store_of(places), config.calibration.grace_days, self._clock.set_utc_ns)
         self._radiographs = RadiographDesk(journal, places.bundles, self._produced, _scanners(config), time.time_ns)
+        self._drift = Drift(journal, model.sha256, config.policy.policy())
         self._shadow = Shadow(journal)
         self._shadow_fault: str | None = None
         self._lane = Lane(
@@ -213,7 +215,7 @@ class _Daemon:
             others.append(tasks.create_task(self._clock_book.run()))
             others += [tasks.create_task(device.run()) for device in self._devices.values()]
             others += [tasks.create_task(self._sign()), tasks.create_task(self._keep_notes())]
-            others.append(tasks.create_task(self._load_shadow()))
+            others += [tasks.create_task(self._load_shadow()), tasks.create_task(self._drift.run())]
             others.append(tasks.create_task(self._keeper.keep()))
             await self._flow(stop)
             for task in others:
@@ -298,6 +300,7 @@ class _Daemon:
             model_faults=self._model.faults,
             shadow=None if self._shadow.model is None else self._shadow.model.name,
             shadow_fault=self._shadow_fault,
+            drift=self._drift.told,
             endpoints=self._endpoints,
             journal_sequence=self._sequence,
             recorded=self._lane.recorded,

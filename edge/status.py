@@ -38,6 +38,7 @@ class LaneState:
     in_hand: InHand | None
     shadow: str | None = None  # the model that runs beside the active one
     shadow_fault: str | None = None  # why none does that should
+    drift: Mapping[str, Any] | None = None  # whether the world still fits the model
 
 
 def document(
@@ -63,6 +64,7 @@ def document(
         "model": state.model,
         "model_faults": list(state.model_faults),
         "shadow": {"model": state.shadow, "fault": state.shadow_fault},
+        "drift": None if state.drift is None else dict(state.drift),
         "endpoints": dict(state.endpoints),
         "journal": {"sequence": state.journal_sequence, "recorded": state.recorded},
         "clock": {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns},

@@ -41,6 +41,8 @@ def _say(state: Mapping[str, Any]) -> None:
     shadow = state.get("shadow") or {}
     if shadow.get("model") or shadow.get("fault"):
         say(f"shadow   {shadow.get('model') or 'none: ' + str(shadow.get('fault'))}")
+    if state.get("drift"):
+        say(f"drift    {_drift(state['drift'])}")
     kept = (state.get("radiographs") or {}).get("kept", 0)
     if kept:
         say(f"X-ray    {kept} radiographs are of no passage that we know: lanepulse radiographs")
@@ -52,3 +54,20 @@ def _say(state: Mapping[str, Any]) -> None:
         quarantined = sum(device["quarantined"].values())
         rows.append((device["name"], device["modality"], *answers, device["restarts"], quarantined, device["cause"]))
     say_table(("DEVICE", "MODALITY", "THERE", "ON TIME", "SURE", "RESTARTS", "QUARANTINED", "CAUSE"), rows)
+
+
+def _drift(drift: Mapping[str, Any]) -> str:
+    """Whether the world still fits the model, in a line."""
+    background, parts = drift["background"], []
+    if background["bias_db"] is None:
+        parts.append(f"background: {background['seen']} vehicles are too few")
+    else:
+        spread = f"{background['bias_db']:+.1f} dB, sigma {background['sigma_db']:.1f} dB"
+        moved = "" if background["state"] != "moved" else f", MOVED by {background['moved_db']:+.1f} dB"
+        parts.append(f"background {spread}{moved}")
+    for name in ("prompts", "finds"):
+        rate = drift[name]
+        told = f"{rate['happened']} of {rate['seen']}, {rate['expected']:g} expected"
+        moved = "" if rate["state"] != "moved" else f", MOVED: odds {rate['times']:g} times the stated ones fit better"
+        parts.append(f"{name} {told}{moved}")
+    return "; ".join(parts)

@@ -73,6 +73,37 @@ class ShadowState(_Body):
     fault: str | None = Field(default=None, description="why none runs that should")
 
 
+class BackgroundDrift(_Body):
+    """How far vehicles shake from what their background predicts; nearly all of them are empty."""
+
+    seen: int = Field(ge=0)
+    bias_db: float | None = Field(description="median of the last hundred; null where there are too few")
+    sigma_db: float | None = Field(description="robust spread of the last hundred; the goal is 1.5")
+    moved_db: float | None = Field(description="the median less that of the first two hundred")
+    state: Literal["few", "steady", "moved"]
+
+
+class RateDrift(_Body):
+    """How often something happened against what was stated of it; ``moved`` once the e-value was 100 or more."""
+
+    seen: int = Field(ge=0)
+    happened: int = Field(ge=0)
+    expected: float = Field(ge=0)
+    e_value: float = Field(
+        ge=0, description="the highest so far; over 1/a with probability a at most while all is true"
+    )
+    times: float | None = Field(description="odds so many times the stated ones fit best; null while nothing has moved")
+    state: Literal["few", "steady", "moved"]
+
+
+class DriftState(_Body):
+    """Whether the world still fits the active model. It is told, and changes nothing by itself."""
+
+    background: BackgroundDrift
+    prompts: RateDrift = Field(description="searches that evidence prompted, against false alarms allowed and prior")
+    finds: RateDrift = Field(description="searches that found somebody, against the scores that were stated")
+
+
 class StatusBody(_Body):
     """The lane at one moment, each second and for late joiners; silence for some seconds means that it is lost."""
 
@@ -87,6 +118,7 @@ class StatusBody(_Body):
     model: str
     model_faults: list[str] = Field(default=[], description="models that were refused, each in a line")
     shadow: ShadowState = ShadowState()
+    drift: DriftState | None = None
     endpoints: dict[str, str]
     journal: JournalState
     clock: ClockState

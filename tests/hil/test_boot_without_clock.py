@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from edge.config import load
 from edge.journal.journal import Journal
 from edge.places import Places
 from edge.publish.message import Message
-from edge.publish.subscriber import follow
+from edge.publish.subscriber import Unreachable, follow
 from fusion.bundle.times import parse_utc
 from hil.demo import command, free_port
 from hil.rig import emulators
@@ -73,9 +73,11 @@ def knows_the_time(message: Message) -> bool:
 async def listen(root: Path, messages: asyncio.Queue[Message]) -> None:
     config, places = load(root / "lane.toml"), Places.under(root)
     server, own = keys.load_curve_public(places.curve.with_suffix(".pub")), keys.load_curve(places.viewer)
-    async with aclosing(follow(config.publish.bind, server, own, "calais", "3")) as stream:
-        async for message in stream:
-            messages.put_nowait(message)
+    while True:
+        with suppress(Unreachable):  # until the daemon is up
+            async with aclosing(follow(config.publish.bind, server, own, "calais", "3")) as stream:
+                async for message in stream:
+                    messages.put_nowait(message)
 
 
 async def boot(root: Path, machine: Machine) -> list[dict[str, Any]]:
