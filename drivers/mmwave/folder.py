@@ -141,7 +141,9 @@ def _page(page: tifffile.TiffPage, scale: Scale, size: int) -> NDArray[Any]:
     if page.is_tiled:
         raise DriverFault("the TIFF is tiled; have the imager's software write strips")
     if page.compression != 1:
-        raise DriverFault("the TIFF is compressed; have the imager's software write it uncompressed")
+        raise DriverFault(
+            f"the TIFF is compressed (tag 259, Compression, is {int(page.compression)}); have it written uncompressed"
+        )
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if any(offset <= 0 or count < 0 or offset + count > size for offset, count in parts):
         raise DriverFault("pixels lie outside the file; it is cut short")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,9 @@ MAX_CODED_PIXELS = 2**25  # assumed: of a compressed image; sixteen times 1024 x
 MIN_PRESENT = 0.1  # a file may claim at most ten times the rows that it holds
 MAX_LOG_SPAN = 40.0  # exp(-40) is below any detector: a larger span is not -ln(transmission)
 LUT_BITS = 16
+BLOCK_PIXELS = 1 << 16
 STUCK_RUN, FEWEST_LINES = 3, 8  # assumed: elements that fail beside one another; a picture too small to tell
+STUCK_SPAN = 64  # assumed: neighbours of a stuck element vary by more than that part of the picture's range
 APART_LEAST = 0.05  # assumed: edges of two energies that lie on one another are alike to more than that
 MOST_NAMED = 6
 
@@ -91,16 +94,24 @@ def decode(header: DataSet) -> Image:
     mask = stored.dtype.type((1 << shape.stored) - 1)
     if shape.stored < shape.allocated and int(stored.max()) > int(mask):
         notes.append("bits above BitsStored (0028,0101) are set in PixelData, and were masked")
-    saturated = float(np.count_nonzero((stored & mask) == top) / stored.size)
+    saturated = sum(int(np.count_nonzero((stored[part] & mask) == top)) for part in _blocks(stored)) / stored.size
     return Image(transmission, missing, saturated, bool(stored.min() == stored.max()), (*notes, *scale.notes))
+
+
+def _blocks(stored: NDArray[np.unsignedinteger]) -> Iterator[slice]:
+    """Rows of some ten thousand pixels at once: what is computed on the way stays small, and in the cache."""
+    step = max(1, BLOCK_PIXELS // stored.shape[1])
+    return (slice(at, min(at + step, len(stored))) for at in range(0, len(stored), step))
 
 
 def still_lines(stored: NDArray[np.unsignedinteger]) -> dict[str, NDArray[np.intp]]:
     """ "Row" and "Column" -> lines in which all pixels are equal, between lines in which they are not.
 
-    Up to `STUCK_RUN` beside each other are detector elements that are dead or saturated; more are open air, or nothing.
+    Up to `STUCK_RUN` beside each other, between lively ones, are detector elements that are dead or saturated; more are
+    open air, or nothing.
     """
     found = {}
+    least = int(np.ptp(stored)) // STUCK_SPAN  # a picture that fades out ends in equal pixels too
     for axis, lines in (("Row", stored), ("Column", stored.T)):
         if min(lines.shape) < FEWEST_LINES:
             continue
@@ -110,7 +121,8 @@ def still_lines(stored: NDArray[np.unsignedinteger]) -> dict[str, NDArray[np.int
         still[1 + maybe[(lines[maybe] == lines[maybe, :1]).all(axis=1)]] = 1
         edges = np.flatnonzero(np.diff(still))
         runs = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a <= STUCK_RUN]
-        inside = [np.arange(a, b) for a, b in runs if a > 0 and b < len(lines)]
+        beside = [(a, b) for a, b in runs if a > 0 and b < len(lines)]
+        inside = [np.arange(a, b) for a, b in beside if min(np.ptp(lines[a - 1]), np.ptp(lines[b])) > least]
         if inside:
             found[axis] = np.concatenate(inside)
     return found
@@ -365,7 +377,8 @@ class _Scale:
         """Fill the first ``len(stored)`` rows; by a table where the words are short, row by row where they are not."""
         if self._shape.allocated <= LUT_BITS:
             table = self._transmission(np.arange(1 << self._shape.allocated, dtype=np.uint32))
-            np.take(table, stored, out=target[: len(stored)], mode="clip")  # every word is in the table
+            for part in _blocks(stored):  # an index of eight bytes a pixel is made of what is taken at once
+                np.take(table, stored[part], out=target[part], mode="clip")  # every word is in the table
             return
         for row, words in zip(target, stored, strict=False):
             row[:] = self._transmission(words)

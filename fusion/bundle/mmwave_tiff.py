@@ -190,7 +190,9 @@ def _accepted(tiff: tifffile.TiffFile, size: int) -> list[tifffile.TiffPage]:
         if one.dtype not in (np.dtype(np.uint16), np.dtype(np.float32)):
             raise FileFault(f"{FILE}: page {number} is {one.dtype}; float32 kelvin or uint16 centikelvin are read")
         if one.compression != 1:
-            raise FileFault(f"{FILE}: page {number} is compressed; write it uncompressed")
+            raise FileFault(
+                f"{FILE}: page {number} is compressed (tag 259 is {int(one.compression)}); write it uncompressed"
+            )
         parts = list(zip(one.dataoffsets, one.databytecounts, strict=True))
         if any(at <= 0 or count < 0 or at + count > size for at, count in parts):
             raise FileFault(f"{FILE}: pixels of page {number} lie outside the file; it is cut short")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import struct
 import time
+import tracemalloc
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 
 from drivers.driver import DriverFault, Surroundings
 from drivers.mmwave import folder
+from drivers.mmwave.radiometry import Scale
 from drivers.reading import ClockQuality, RadiometricFrame
 
 SHAPE = (24, 32)
@@ -248,3 +251,20 @@ def test_any_damage_to_a_tiff_is_pages_or_a_fault(noise: bytes, at: int) -> None
     except DriverFault:
         return
     assert all(page.shape == SHAPE for page in pages)
+
+
+def test_every_stored_thermal_file_is_an_image_or_an_error_that_names_what_is_wrong(recordings: Path) -> None:
+    """Compressed TIFF, and files of other makers' formats; nothing is decoded to find out."""
+    scale = Scale(rows=512, columns=640, side="left")
+    files = sorted((recordings / "thermal").iterdir())
+    assert len(files) >= 4
+    for file in files:
+        raw = file.read_bytes()
+        tracemalloc.start()
+        try:
+            assert all(page.shape == (512, 640) for page in folder.decode(raw, scale))
+        except DriverFault as fault:
+            assert re.search(r"tag 259, Compression, is \d|not a whole TIFF|pixels are|columns", str(fault)), file.name
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak <= 2 * 512 * 640 * 4, file.name

@@ -434,3 +434,43 @@ def test_aravis_camera_is_read() -> None:
         frames = asyncio.run(run(address))
     assert {frame.frame_k.shape for frame in frames} == {(ROWS, COLUMNS)}
     assert len({frame.block_id for frame in frames}) == 5
+
+
+FILM_FRAMES, FILM_ROWS, FILM_COLUMNS = 300, 64, 64
+SMALL_PACKETS = {"rows": FILM_ROWS, "columns": FILM_COLUMNS, "packet_size": 400, **PATIENT}  # 24 in a frame
+
+
+async def lossy(address: str, folder: Path, per_mille: float, *, resend: bool) -> tuple[list[RadiometricFrame], World]:
+    """What is delivered of a film of pictures that are all different, over a wire that loses packets."""
+    film = np.random.default_rng(7).integers(25_000, 32_000, (FILM_FRAMES, FILM_ROWS, FILM_COLUMNS))
+    np.save(folder / "film.npy", film / 100)
+    world, frames = World(), []
+    size = ("--rows", str(FILM_ROWS), "--columns", str(FILM_COLUMNS), "--rate-hz", "100")
+    process = imager(address, *size, frames=[str(folder / "film.npy")], lose_per_mille=per_mille, resend=resend)
+    async with process, aclosing(gigevision.readings("mm-1", own(address, **SMALL_PACKETS), world.around())) as stream:
+        async for frame in stream:
+            frames.append(frame)
+            if frame.block_id >= FILM_FRAMES:
+                break
+    known = {picture.astype(np.int64).tobytes() for picture in film}
+    for frame in frames:  # whole, and of one moment: nothing is filled, nothing is mixed
+        assert np.rint(frame.frame_k.astype(np.float64) * 100).astype(np.int64).tobytes() in known
+    return frames, world
+
+
+def test_of_one_packet_in_a_hundred_lost_over_99_in_100_frames_are_recovered(tmp_path: Path) -> None:
+    frames, world = asyncio.run(lossy("127.0.7.40", tmp_path, 10, resend=True))
+    asked = sum(cause.endswith("requests for packets") for cause, _ in world.rejected)
+    lost = sum("incomplete" in cause for cause, _ in world.rejected)
+    assert asked >= 30  # of 300 frames in 26 packets, 0.99^26 = 77 in 100 come whole by themselves
+    assert lost <= 0.01 * FILM_FRAMES
+    assert len({frame.block_id for frame in frames}) >= 0.99 * FILM_FRAMES
+
+
+def test_of_one_packet_in_two_hundred_lost_and_none_sent_again_each_frame_is_counted(tmp_path: Path) -> None:
+    frames, world = asyncio.run(lossy("127.0.7.41", tmp_path, 5, resend=False))
+    lost = sum("incomplete" in cause for cause, _ in world.rejected)
+    assert 10 <= lost <= 80  # 300 frames in 26 packets: 1 - 0.995^26 = 12 in 100 are expected to have a hole
+    whole = {frame.block_id for frame in frames}
+    missing = sum(number not in whole for number in range(min(whole), max(whole)))
+    assert abs(missing - lost) <= 1  # one may still be waited for when the last has come

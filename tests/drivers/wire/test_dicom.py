@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import struct
+import tracemalloc
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,21 @@ def test_every_stored_picture_is_an_image_or_an_error_that_names_the_field(recor
             assert "\n" not in str(fault)
     assert images >= 7
     assert len(files) > 50
+
+
+def test_no_stored_picture_takes_more_memory_than_twice_the_image(recordings: Path) -> None:
+    """Beside the file itself; a table from stored words to transmission is the rest of it."""
+    table_bytes, measured = 3 << 20, 0
+    for file in sorted([*(recordings / "xray").glob("*.dcm"), *(recordings / "odd" / "dicom").iterdir()]):
+        raw, size = file.read_bytes(), 0
+        tracemalloc.start()
+        with suppress(DicomFault):
+            size = image(raw).transmission.nbytes
+            measured += 1
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak <= 2 * size + table_bytes, file.name
+    assert measured >= 7
 
 
 @pytest.mark.parametrize("name", ["xray/RG1_UNCR.dcm", "xray/RG3_UNCR.dcm", "odd/dicom/MR_small_RLE.dcm",

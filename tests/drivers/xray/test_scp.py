@@ -280,13 +280,18 @@ def test_dcmtk_sends_what_a_dicos_toolkit_wrote(receiver: Receive, dcmtk: Dcmtk,
 
 
 LIMITED = """
-import resource, sys, time
+import resource, ssl, sys, time
 from pathlib import Path
 from drivers.xray.scp import Sender, Terms, serve
 from drivers.xray.spool import Spool
-terms = Terms("LANEPULSE", (Sender("SCANNER", "127.0.0.1"),), 64 << 20, 4, 30.0, 5.0, 5.0)
-spool = Spool(Path(sys.argv[1]), 2**30, time.time_ns)
-server = serve(("127.0.0.1", 0), None, terms, spool, arrived=lambda *_: None, say=lambda cause: None)
+folder, certificates = Path(sys.argv[1]), Path(sys.argv[2])
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.verify_mode = ssl.CERT_REQUIRED
+tls.load_cert_chain(certificates / "lane.pem", certificates / "lane.key")
+tls.load_verify_locations(certificates / "ca.pem")
+terms = Terms("LANEPULSE", (Sender("SCANNER", "127.0.0.1"),), 64 << 20, 4, 3.0, 5.0, 5.0)
+spool = Spool(folder, 2**30, time.time_ns)
+server = serve(("127.0.0.1", 0), tls, terms, spool, arrived=lambda *_: None, say=lambda cause: None)
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (160 << 20),) * 2)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -296,19 +301,39 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-def test_memory_stays_flat_under_claims_floods_and_crowds(tmp_path: Path, scanner: Scan_) -> None:
+def test_memory_stays_flat_under_claims_floods_and_crowds(tmp_path: Path, scanner: Scan_, certificates: Path) -> None:
+    """Each attack, then a good sender at once; nothing half stored at the end, under a limit of the address space."""
     environment: dict[str, Any] = os.environ | {"MALLOC_ARENA_MAX": "1"}
+    spool = tmp_path / "spool"
     child = subprocess.Popen(
-        [sys.executable, "-c", LIMITED, str(tmp_path)],
+        [sys.executable, "-c", LIMITED, str(spool), str(certificates)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
     )  # fmt: skip
     assert child.stdout is not None
-    probe = scanner(int(child.stdout.readline()))
+    own = options(certificates, "scanner")
+    port = int(child.stdout.readline())
+    probe, good = scanner(port, *own), scanner(port, *own)
+
+    def next_is_served(**scan: object) -> bool:
+        number = len(list(spool.glob("*.dcs"))) + 1
+        return _soon(lambda: good.does("store", scan={"sop_uid": f"1.2.3.{number}", "seed": number, **scan}) == OK)
+
     assert "cut_after" in probe.does("claim")
+    assert next_is_served()
     assert "cut_after" in probe.does("flood")
-    probe.does("hold", times=4)
+    assert next_is_served()
+    assert "cut_after_s" in probe.does("drip", wait_s=0.1)
+    assert next_is_served()
+    probe.does("idle", times=3)
+    assert next_is_served()
     probe.does("let_go")
+    probe.does("hold", times=4)
+    assert good.does("echo") == {"rejected": [2, 3, 2]}
+    probe.does("let_go")
+    assert next_is_served()
     probe.does("pipeline", times=500)
-    assert _soon(lambda: probe.does("store", scan={"rows": 2048, "columns": 4096}) == OK)
+    assert next_is_served(rows=2048, columns=4096)
     out, _ = child.communicate()
-    assert int(out) < 32 * 1024  # KiB
+    assert int(out) < 48 * 1024  # KiB: the buffers of five TLS connections among them
+    assert len(list(spool.glob("*.dcs"))) == 6
+    assert list((spool / "incoming").iterdir()) == []
