@@ -161,25 +161,28 @@ def frame(frame_k: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[
     return image.astype(np.float32)
 
 
-def _fits(what: str, calibrated: int, found: int) -> None:
+def _fits(what: str, calibrated: int, found: int, of: str = "frame") -> None:
     if calibrated != found:
-        raise ValueError(f"calibration of {calibrated} {what}, a frame of {found}: calibrate again")
+        raise ValueError(f"calibration of {calibrated} {what}, a {of} of {found}: calibrate again")
 
 
 def lines(transmission: NDArray[np.float32], settings: Mapping[str, Any]) -> NDArray[np.float32]:
     """(rows, columns) of a line scan: (I - dark) / (air - dark) for each detector element, bad ones NaN.
 
-    Elements run along the rows' axis (each column is one exposure). A picture of another size passes unchanged: it is
-    not of this detector.
+    Elements run along the rows' axis (each column is one exposure).
+
+    Raises:
+        ValueError: the calibration is of a detector with another number of elements.
     """
     dark, air = settings.get("dark"), settings.get("air")
-    if dark is None or transmission.size == 0 or transmission.shape[0] != len(dark):
+    if dark is None or transmission.size == 0:
         return transmission
+    _fits("elements", len(dark), transmission.shape[0], "picture")
     below = np.asarray(dark, np.float64)[:, None]
     above = np.asarray(air, np.float64)[:, None] - below if air is not None else 1.0 - below
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.clip((transmission - below) / above, 0.0, 1.0)
-    share[[element for element in settings.get("bad", ()) if element < len(share)]] = np.nan
+    share[[element for element in settings.get("bad", ()) if 0 <= element < len(share)]] = np.nan
     return share.astype(np.float32)
 
 

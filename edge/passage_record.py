@@ -85,9 +85,16 @@ class PassageRecord:
     """One passage's files and what they hold. Calls come one at a time."""
 
     def __init__(
-        self, writer: BundleWriter, draft: dict[str, Any], responses: Responses, no_response: str, produced: Produced
+        self,
+        writer: BundleWriter,
+        draft: dict[str, Any],
+        responses: Responses,
+        no_response: str,
+        produced: Produced,
+        settings: Mapping[str, Mapping[str, Any]],
     ) -> None:
         self._writer, self._draft, self._produced = writer, draft, produced
+        self._settings = dict(settings)
         self._responses, self._no_response = responses, no_response
         self._pieces: list[Piece] = []
         self._gas: list[Kept[GasSample]] = []
@@ -171,6 +178,7 @@ class PassageRecord:
         self._draft.setdefault("xray", {"files": {}})["files"][name] = told
         began_utc_ns, clock = parse_utc(self.began_utc), radiograph.stamp.clock
         found = xray_dcs.read_radiograph(name, content, told, radiograph.device, began_utc_ns, clock)
+        found = xray_dcs.corrected(found, self._settings.get(found.device, {}))
         self._scans.add(digest)
         self._radiographs[name] = Kept(len(content), found)
         self._until_ns[radiograph.device] = found.stamp.time_utc_ns
@@ -357,7 +365,8 @@ def open_record(
     text = vibration_xml(in_force, sheets, format_utc(passage.began_utc_ns))
     writer = _begun(bundles, passage.passage_id, draft, text, in_force)
     responses, no_response = responses_of(text, passage.began_utc_ns)[:2]
-    record = PassageRecord(writer, draft, responses, no_response, produced)
+    settings = {kept.record.device.name: xray_dcs.settings_of(kept.record.model_dump()) for kept in in_force.applied()}
+    record = PassageRecord(writer, draft, responses, no_response, produced, settings)
     record.declare(body_type, context)
     return record
 

@@ -338,6 +338,7 @@ class _Reading:
         device = self._sole("xray") or file
         record = kept if isinstance(kept, dict) else None
         found = xray_dcs.read_radiograph(file, content, record, device, self._document.began_utc_ns, self._clock)
+        found = xray_dcs.corrected(found, self._settings_of(found.device))
         dose = (self._document.xray or {}).get("dose_usv")
         if record is None and found.dose_usv is None and isinstance(dose, int | float) and 0 < dose < 1e6:
             return replace(found, dose_usv=float(dose))
@@ -379,6 +380,11 @@ class _Reading:
                 if document is not None:
                     found[name.split("/", 1)[1].removesuffix(".json")] = document
         return found
+
+    def _settings_of(self, device: str) -> dict[str, Any]:
+        """What the record in force made of a device, when the passage was."""
+        ids = [one.calibration_id for one in self._document.devices if one.name == device and one.calibration_id]
+        return xray_dcs.settings_of(self._json(f"{CALIBRATIONS}/{ids[0]}.json")) if ids else {}
 
     def _json(self, name: str) -> Any:
         if name not in self._files.entries:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from calibration.apply import lines
 from drivers.reading import ClockQuality, Radiograph, Stamp
 from drivers.xray.judging import Judge, Rules
 from fusion.bundle.container import Limits
@@ -93,6 +94,24 @@ def read_radiograph(
     if found.status.startswith("faulty") and not given["status"].startswith("faulty"):
         given["status"] = found.status  # what was good then cannot be read now
     return replace(found, stamp=arrived, **given)
+
+
+def corrected(found: Radiograph, settings: Mapping[str, Any]) -> Radiograph:
+    """The radiograph by its detector's dark and air in force then; an object is kept as it was received."""
+    if not settings or found.transmission.size == 0:
+        return found
+    try:
+        return replace(found, transmission=lines(found.transmission, settings))
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        return replace(found, status=f"faulty: calibration does not fit: {str(error)[:120]}")
+
+
+def settings_of(record: Any) -> dict[str, Any]:
+    """Setting -> value of a calibration record as it lies in a bundle; nothing where it is none."""
+    settings = record.get("settings") if isinstance(record, Mapping) else None
+    if not isinstance(settings, Mapping):
+        return {}
+    return {name: one["value"] for name, one in settings.items() if isinstance(one, Mapping) and "value" in one}
 
 
 def _as_kept(file: str, kept: Mapping[str, Any]) -> dict[str, Any]:

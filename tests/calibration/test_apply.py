@@ -107,6 +107,8 @@ def test_a_radiograph_is_put_between_dark_and_air(tmp_path: Path) -> None:
     answer = calibrations.apply(scan).reading
     assert isinstance(answer, Radiograph)
     np.testing.assert_allclose(answer.transmission, [[0, 0.5, 1], [0, 1, 1], [np.nan] * 3], atol=1e-6)
+    with pytest.raises(ValueError, match="3 elements, a picture of 2"):
+        calibrations.apply(replace(scan, transmission=picture[:2]))
 
 
 def test_an_expired_record_is_a_warning_and_then_a_fault_by_the_sites_policy(tmp_path: Path) -> None:
