@@ -15,6 +15,7 @@ from edge.publish.message import Message
 MOST_LAST = 12  # lorries in the list; at one each 18 s the last four minutes, at the usual pace an hour
 MOST_KNOWN = 200  # verdicts kept: late evidence of an earlier lorry still finds its place
 MOST_DEVICES = 64
+OF_PAST = ("level", "revision", "issued_utc", "audited")  # each page gets all of it with every event
 MOST_WORDS = 16
 
 
@@ -141,9 +142,10 @@ class Board:
         return {word: said_by(told) for word, told in list(words.items())[:MOST_WORDS] if isinstance(told, dict)}
 
     def _past(self, passage_id: str) -> dict[str, Any]:
+        prompt = self._prompts.get(passage_id)
         return {
             "passage_id": passage_id,
-            "prompt": self._prompts.get(passage_id),
+            "prompt": prompt and {name: prompt[name] for name in OF_PAST},
             "late": passage_id in self._late,
             "outcome": self.outcomes.get(passage_id),
         }

@@ -96,7 +96,7 @@ class Page {
 
   render() {
     if (!this.state || document.body.dataset.covered === "yes") return this.unsent();
-    const { now, last } = this.state;
+    const { now } = this.state;
     const phase = now ? now.phase : "waiting";
     const level = phase === "prompt" ? now.prompt.level : "none";
     document.body.dataset.level = level;
@@ -108,10 +108,24 @@ class Page {
     $("vehicle").hidden = !now;
     $("drill").hidden = Boolean(now); // nobody practises while a lorry is there
     $("vehicle").dataset.known = Object.keys(now?.context ?? {}).length;
-    this.pictures.show(now, this.state.lane);
     this.outcomes.render(this.state);
-    this.list(last);
-    return this.unsent();
+    return this.later();
+  }
+
+  // The level is on the screen one frame before what only accompanies it.
+  later() {
+    this.awaited ??= requestAnimationFrame(() => idle(() => {
+      this.awaited = null;
+      this.aside();
+    }));
+  }
+
+  aside() {
+    if (this.state && document.body.dataset.covered !== "yes") {
+      this.pictures.show(this.state.now);
+      this.list(this.state.last);
+    }
+    this.unsent();
   }
 
   headline(phase, level, now) {
@@ -176,6 +190,12 @@ class Page {
     this.queue.flush();
     this.link.open();
   }
+}
+
+// Once the frame is out; not every browser tells when that is.
+function idle(run) {
+  if (window.requestIdleCallback) requestIdleCallback(run, { timeout: 200 });
+  else setTimeout(run, 30);
 }
 
 // "1 in 14": whole numbers where they say enough.
