@@ -164,13 +164,13 @@ class Classifier:
         for index, check in enumerate(self.contract.checks):
             for measured, expected in ((check.measured, check.log10_lr), ((False,) * 4, (0.0,) * 4)):
                 row = _check_row(check, measured)
-                began = time.monotonic()
+                began = time.thread_time()  # the session's own thread: a busy machine is no fault of the model
                 try:
                     ratios, odds, score = self._run(row)
                 except Exception as error:  # the runtime's own classes share no base
                     raise ModelRefused(f"{name}: check {index} does not run: {_line(error)}") from None
                 self._compare(index, ratios, odds, score, expected, check.prior_log10_odds)
-                if time.monotonic() - began > RUN_LIMIT_S and index > 0:
+                if time.thread_time() - began > RUN_LIMIT_S and index > 0:
                     raise ModelRefused(f"{name}: check {index} took over {RUN_LIMIT_S} s")
 
     def _compare(

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,3 +73,52 @@ def sealed(built: LaneFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple
     pack = root / "case.zip"
     assert lane.run("referral", "make", lane.passages[1], "--purpose", "penalty team", "--out", str(pack)) == 0
     return lane, pack
+
+
+class Preloaded:
+    """Forks lanes under a library that stands between them and their disk; see ``cut_lane.py``."""
+
+    def __init__(self, library: Path) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("cut_lane.py"))]
+        environment = os.environ | {"LD_PRELOAD": str(library), "OPENBLAS_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
+
+    def run(self, root: Path, what: str, **settings: object) -> list[str]:
+        """What the lane said before it ended or was killed."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        words = [str(root), what, *(f"{name}={value}" for name, value in settings.items())]
+        self._process.stdin.write(" ".join(words) + "\n")
+        self._process.stdin.flush()
+        said = []
+        for line in self._process.stdout:
+            if line == "end\n":
+                return said
+            said.append(line.strip())
+        raise AssertionError("the lane's process has gone")
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Preloaded]]:
+    """``preloaded("lost_writes.c")``: lanes under that library of ``tests/edge/journal``."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler here (apt-get install gcc)")
+    started: list[Preloaded] = []
+
+    def start(name: str) -> Preloaded:
+        source = Path(__file__).parents[1] / "journal" / name
+        library = tmp_path_factory.mktemp("shim") / "shim.so"
+        command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library), str(source), "-ldl"]
+        subprocess.run(command, check=True, timeout=60)
+        started.append(Preloaded(library))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()

@@ -1,10 +1,11 @@
-"""The process whose disk loses power: forks a lane for each line on its input, and says what that lane told.
+"""The process whose disk fails: forks a lane for each line on its input, and says what that lane told.
 
-A line: ``<root> <shadow> <sync at which it is killed> <sync that fails> <what>``; ``what`` names a function here.
+A line: ``<root> <what> <NAME=value …>``; ``what`` names a function here, the rest is for the preloaded library.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import traceback
@@ -23,16 +24,44 @@ LATER_NS = lanes.BEGAN_NS + 91 * 86_400 * 10**9
 
 
 def passage(root: Path) -> None:
-    lanes.build(root, 1, lambda row: print("told", row.sequence, flush=True))
-    with Journal.open(Places.under(root).journal, None) as journal:
-        for row in journal.rows(1, 100, "bundle"):
-            print("sealed", row.passage_id, flush=True)
+    lanes.build(root, 1, _told)
+    _sealed(root)
+
+
+def two(root: Path) -> None:
+    """Two lorries in one process: what failed for the first may work again for the second."""
+    lanes.build(root, 2, _told, lambda number: print("unrecorded", number, flush=True))
+    os.environ.pop("FAIL_FROM", None)
+    _sealed(root)
 
 
 def careless(root: Path) -> None:
     """A lane that writes and never syncs its bundles: what the test must find."""
     os.fsync = lambda fd: None  # type: ignore[assignment]
     passage(root)
+
+
+def slow(root: Path) -> None:
+    """How often the event loop came round while a passage was recorded on a slow disk."""
+    rounds = 0
+
+    async def count() -> None:
+        nonlocal rounds
+        while True:
+            await asyncio.sleep(0.01)
+            rounds += 1
+
+    async def both() -> None:
+        counting = asyncio.create_task(count())
+        with Journal.open(Places.under(root).journal, None) as journal:
+            await lanes.passage(root, journal, lanes.Clock(), 0, _told)
+        counting.cancel()
+
+    places = Places.under(root)
+    places.make()
+    (root / "lane.toml").write_text(lanes.LANE)
+    asyncio.run(both())
+    print("rounds", rounds, flush=True)
 
 
 def prune(root: Path) -> None:
@@ -42,19 +71,29 @@ def prune(root: Path) -> None:
         print("pruned", done.openings, done.bundles, flush=True)
 
 
+def _told(row: object) -> None:
+    print("told", row.sequence, flush=True)  # type: ignore[attr-defined]
+
+
+def _sealed(root: Path) -> None:
+    with Journal.open(Places.under(root).journal, None) as journal:
+        for row in journal.rows(1, 100, "bundle"):
+            print("sealed", row.passage_id, flush=True)
+
+
 def main() -> None:
     for line in sys.stdin:
-        root, shadow, kill_at, fail_at, what = line.split()
+        root, what, *settings = line.split()
         child = os.fork()
         if child == 0:
-            os.environ |= {"LOST_UNDER": f"{root}/state", "LOST_SHADOW": shadow}
-            os.environ |= {"LOST_KILL_AT": kill_at, "LOST_FAIL_AT": fail_at}
+            os.environ |= dict(setting.split("=", 1) for setting in settings)
             try:
-                {"passage": passage, "careless": careless, "prune": prune}[what](Path(root))
+                globals()[what](Path(root))
             except (JournalFault, OSError) as fault:
                 print("fault", str(fault).replace("\n", " "), flush=True)
             except BaseException:
                 traceback.print_exc()
+                print("crash", flush=True)
                 os._exit(1)
             os._exit(0)
         os.waitpid(child, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,24 +44,38 @@ class Clock:
         return BEGAN_NS + self.monotonic_ns()
 
 
-def build(root: Path, passages: int = 3, told: Callable[[Row], None] = lambda row: None, first: int = 0) -> list[str]:
-    """Passages of eight seconds each under ``root``; their ids. ``told`` hears what is announced."""
+@functools.cache
+def _model() -> active_model.ActiveModel:
+    return active_model.load(None)
+
+
+def build(
+    root: Path,
+    passages: int = 3,
+    told: Callable[[Row], None] = lambda row: None,
+    unrecorded: Callable[[int], None] = lambda number: None,
+) -> list[str]:
+    """Passages of eight seconds each under ``root``; their ids.
+
+    ``told`` hears what is announced, ``unrecorded`` each passage after which the lane says that it cannot record.
+    """
     places = Places.under(root)
     places.make()
     (root / "lane.toml").write_text(LANE)
     if not places.signing.exists():
         keys.new_signing(places.signing)
     with Journal.open(places.journal, keys.load_signing(places.signing), now_utc_ns=lambda: clock.utc_ns()) as journal:
-        clock = Clock(first * 68.0)
-        for number in range(first, first + passages):
-            asyncio.run(passage(root, journal, clock, number, told))
+        clock = Clock()
+        for number in range(passages):
+            if not asyncio.run(passage(root, journal, clock, number, told)):
+                unrecorded(number)
             clock.at_s += 60.0
         return [str(row.passage_id) for row in journal.rows(1, 1000, "bundle")]
 
 
-async def passage(root: Path, journal: Journal, clock: Clock, number: int, told: Callable[[Row], None]) -> None:
+async def passage(root: Path, journal: Journal, clock: Clock, number: int, told: Callable[[Row], None]) -> bool:
     config, places = load(root / "lane.toml", {}), Places.under(root)
-    model = active_model.load(None)
+    model = _model()
     produced = Produced("0.1.0", model, config.sha256)
     health = {
         name: DeviceHealth(name, "vibration", True, True, True, "ok", None, 0, 1, 0.0, None)
@@ -97,6 +112,7 @@ async def passage(root: Path, journal: Journal, clock: Clock, number: int, told:
         clock.at_s += 0.5
         await lane.due()
     await lane.handle(PresenceChange("gate", stamp(), False))
+    return lane.recorded
 
 
 def outcome(root: Path, passage_id: str, **words: object) -> int:

@@ -12,9 +12,7 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,58 +26,33 @@ from edge.places import Places
 from edge.retention.expire import expire, find
 from edge.retention.rules import RetentionTable
 
+from .conftest import Preloaded
 from .lanes import BEGAN_NS, build
 
 EVERY = int(os.environ.get("POWERCUT_EVERY", "11"))  # each so-manieth sync of a passage; `make powercut` takes all
 CHANCES = int(os.environ.get("POWERCUT_CHANCES", "2"))
 MOST_SYNCS = 400
-SHIM = Path(__file__).parents[1] / "journal" / "lost_writes.c"
 SECTOR_BYTES = 512
 LATER_NS = BEGAN_NS + 91 * 86_400 * 10**9
 
 
-class Lane:
-    """Forks lanes on a disk whose power can be cut."""
+@pytest.fixture(scope="module")
+def lane(preloaded: Callable[[str], Preloaded]) -> Lane:
+    return Lane(preloaded("lost_writes.c"))
 
-    def __init__(self, shim: Path) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("cut_lane.py"))]
-        environment = os.environ | {"LD_PRELOAD": str(shim), "OPENBLAS_NUM_THREADS": "1"}
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
+
+class Lane:
+    """Lanes on a disk whose power can be cut."""
+
+    def __init__(self, preloaded: Preloaded) -> None:
+        self._preloaded = preloaded
 
     def run(self, root: Path, what: str = "passage", *, kill_at: int = 0, fail_at: int = 0) -> list[str]:
         """What the lane said before it ended or was killed."""
-        assert self._process.stdin is not None and self._process.stdout is not None
         shadow = root.with_name(f"{root.name}.shadow")
         shadow.mkdir(exist_ok=True)
-        self._process.stdin.write(f"{root} {shadow} {kill_at} {fail_at} {what}\n")
-        self._process.stdin.flush()
-        said = []
-        for line in self._process.stdout:
-            if line == "end\n":
-                return said
-            said.append(line.strip())
-        raise AssertionError("the lane's process has gone")
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler here (apt-get install gcc)")
-    library = tmp_path_factory.mktemp("shim") / "lost_writes.so"
-    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library), str(SHIM), "-ldl"]
-    subprocess.run(command, check=True, timeout=60)
-    lane = Lane(library)
-    try:
-        yield lane
-    finally:
-        lane.close()
+        lost = {"LOST_UNDER": f"{root}/state", "LOST_SHADOW": shadow, "LOST_KILL_AT": kill_at, "LOST_FAIL_AT": fail_at}
+        return self._preloaded.run(root, what, **lost)
 
 
 def after_the_cut(root: Path, draw: random.Random | None) -> Path:
