@@ -167,11 +167,14 @@ def _segment(counts: Floats, rate_hz: float, late: int, response: Response) -> _
     """Pure: the same samples give the same bits whether remembered or not. ``late`` is in thousandths of a sample."""
     steps = np.diff(counts)
     known = np.isfinite(steps)
-    whole = bool(known.all())
-    weights = _joint(len(steps), rate_hz) if whole else _joint(len(steps), rate_hz) * _gap_fade(known, rate_hz)
+    stretch = _stretch(known)
+    weights = _weights(known, stretch, rate_hz)
     block = np.zeros(round(BLOCK_S * rate_hz))
     lead = round((LEAD_S - FADE_S) * rate_hz)
-    np.multiply(steps, weights, out=block[lead : lead + len(steps)], where=known)
+    if stretch is None:
+        np.multiply(steps, weights, out=block[lead : lead + len(steps)], where=known)
+    else:
+        np.multiply(steps[stretch], weights[stretch], out=block[lead : lead + len(steps)][stretch])
     back = _inverse(rate_hz, response, late)
     velocity = scipy.fft.rfft(block)[: len(back.wide)] * back.wide
     grid = np.zeros(round(BLOCK_S * GRID_HZ) // 2 + 1, np.complex128)
@@ -180,17 +183,37 @@ def _segment(counts: Floats, rate_hz: float, late: int, response: Response) -> _
     energy = velocity.real**2 + velocity.imag**2
     weight = float(weights @ weights)
     loudness = np.sqrt(energy[back.lines]) * (2 / max(float(weights.sum()), 1e-300))
-    own = counts[1 + round(FADE_S * rate_hz) : 1 + round((FADE_S + SEGMENT_S) * rate_hz)]
-    own = own if whole else own[np.isfinite(own)]
     return _Segment(
         np.asarray(wave, np.float64),
-        _valid(known, rate_hz),
+        _valid(known, stretch, rate_hz),
         float(2 * np.sum(energy[back.in_wide]) / len(block)),
         weight,
         loudness,
         float(np.max(loudness, initial=0.0)),
-        *_extremes(own),
+        *_extremes(_own(counts, stretch, rate_hz)),
     )
+
+
+def _stretch(known: Flags) -> slice | None:
+    """Where the known steps are, if they are in one piece, as a look mostly finds them."""
+    first, count = int(np.argmax(known)), int(np.count_nonzero(known))
+    return slice(first, first + count) if known[first : first + count].all() else None
+
+
+def _weights(known: Flags, stretch: slice | None, rate_hz: float) -> Floats:
+    joint = _joint(len(known), rate_hz)
+    if stretch is not None and stretch.stop - stretch.start == len(known):
+        return joint
+    return joint * _gap_fade(known, stretch, rate_hz)
+
+
+def _own(counts: Floats, stretch: slice | None, rate_hz: float) -> Floats:
+    """The known samples of the segment itself, without those that lead in and out."""
+    begin, end = 1 + round(FADE_S * rate_hz), 1 + round((FADE_S + SEGMENT_S) * rate_hz)
+    if stretch is None or stretch.start == stretch.stop:  # single samples between gaps make no step
+        own = counts[begin:end]
+        return own[np.isfinite(own)]
+    return counts[max(begin, stretch.start) : min(end, stretch.stop + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,24 +256,23 @@ def _joint(n: int, rate_hz: float) -> Floats:
     return np.asarray(np.sin(0.5 * np.pi * fade) ** 2, np.float64)
 
 
-def _gap_fade(known: Flags, rate_hz: float) -> Floats:
+def _gap_fade(known: Flags, stretch: slice | None, rate_hz: float) -> Floats:
     """Weights that fall to 0 within `FADE_S` of what is not known."""
-    first, count = int(np.argmax(known)), int(np.count_nonzero(known))
-    if known[first : first + count].all():  # one stretch, as a look mostly finds it
-        reach = min(count, round(FADE_S * rate_hz) + 1)
-        fade = _fallen(np.arange(1.0, reach + 1), rate_hz)
-        weights = np.zeros(len(known))
-        weights[first : first + count] = 1.0
-        if first > 0:
-            weights[first : first + reach] = fade
-        if first + count < len(known):
-            tail = weights[first + count - reach : first + count]
-            np.minimum(tail, fade[::-1], out=tail)
-        return weights
-    at = np.arange(len(known), dtype=np.float64)
-    before = np.maximum.accumulate(np.where(known, -np.inf, at))
-    after = np.minimum.accumulate(np.where(known, np.inf, at)[::-1])[::-1]
-    return _fallen(np.minimum(at - before, after - at), rate_hz)
+    if stretch is None:
+        at = np.arange(len(known), dtype=np.float64)
+        before = np.maximum.accumulate(np.where(known, -np.inf, at))
+        after = np.minimum.accumulate(np.where(known, np.inf, at)[::-1])[::-1]
+        return _fallen(np.minimum(at - before, after - at), rate_hz)
+    reach = min(stretch.stop - stretch.start, round(FADE_S * rate_hz) + 1)
+    fade = _fallen(np.arange(1.0, reach + 1), rate_hz)
+    weights = np.zeros(len(known))
+    weights[stretch] = 1.0
+    if stretch.start > 0:
+        weights[stretch.start : stretch.start + reach] = fade
+    if stretch.stop < len(known):
+        tail = weights[stretch.stop - reach : stretch.stop]
+        np.minimum(tail, fade[::-1], out=tail)
+    return weights
 
 
 def _fallen(distance: Floats, rate_hz: float) -> Floats:
@@ -258,16 +280,21 @@ def _fallen(distance: Floats, rate_hz: float) -> Floats:
     return np.asarray(np.sin(0.5 * np.pi * np.clip((distance - 0.5) / (FADE_S * rate_hz), 0, 1)) ** 2, np.float64)
 
 
-def _valid(known: Flags, rate_hz: float) -> Flags:
+def _valid(known: Flags, stretch: slice | None, rate_hz: float) -> Flags:
     """Whether each of the segment's own grid points has its whole neighbourhood; (125,)."""
-    points = round(SEGMENT_S * GRID_HZ)
-    if known.all():
-        return np.ones(points, np.bool_)
+    low, high = _neighbourhoods(len(known), rate_hz)
+    if stretch is not None:
+        return np.asarray((low >= stretch.start) & (high <= stretch.stop), np.bool_)
     unknown = np.concatenate(([0], np.cumsum(~known)))
-    centre = (np.arange(points) / GRID_HZ + FADE_S) * rate_hz
-    low = np.maximum(0, np.round(centre - FADE_S * rate_hz).astype(int))
-    high = np.minimum(len(known), np.round(centre + FADE_S * rate_hz).astype(int))
     return np.asarray(unknown[high] == unknown[low], np.bool_)
+
+
+@lru_cache(maxsize=16)
+def _neighbourhoods(n: int, rate_hz: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last step, of n, that each grid point of a segment rests on."""
+    centre = (np.arange(round(SEGMENT_S * GRID_HZ)) / GRID_HZ + FADE_S) * rate_hz
+    low = np.maximum(0, np.round(centre - FADE_S * rate_hz).astype(np.int64))
+    return low, np.minimum(n, np.round(centre + FADE_S * rate_hz).astype(np.int64))
 
 
 def _extremes(own: Floats) -> tuple[int, float, float, int, int, int]:

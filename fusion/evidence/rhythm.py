@@ -20,6 +20,7 @@ Flags = NDArray[np.bool_]
 
 WHITE_BAND_HZ = (2.0, 10.0)  # assumed: inside the cancel band's edges, and around the heart's 3-8 Hz
 WHITE_ORDER, WHITE_RIDGE = 8, 1e-3  # assumed: four modes of the vehicle; ridge as a share of the power
+_TOEPLITZ = np.abs(np.subtract.outer(np.arange(WHITE_ORDER), np.arange(WHITE_ORDER)))  # lag of each product
 BEAT_HZ = (0.7, 2.5)  # 42-150 a minute
 HARMONICS = 3  # SCIENCE 2.5
 CAPPED_AT = 3.0  # assumed: an envelope this far over its mean is a thump, not a beat
@@ -108,19 +109,19 @@ def agreement(each: Floats) -> float:
 
 
 def _whitened(waves: Floats, keep: Flags) -> Floats:
-    """Error of predicting each sample from the eight before it (least squares with a ridge), each over its rms."""
-    views = np.lib.stride_tricks.sliding_window_view(waves, WHITE_ORDER + 1, axis=1)
-    whole = np.lib.stride_tricks.sliding_window_view(keep, WHITE_ORDER + 1).all(axis=1)
-    rows = np.ascontiguousarray(views if whole.all() else views[:, whole])
-    products = rows.transpose(0, 2, 1) @ rows
-    normal, told = products[:, :-1, :-1], products[:, :-1, -1:]
-    ridge = WHITE_RIDGE * np.maximum(np.trace(normal, axis1=1, axis2=2) / WHITE_ORDER, 1e-300)
-    weights = np.linalg.solve(normal + ridge[:, None, None] * np.eye(WHITE_ORDER), told)[..., 0]
+    """Error of predicting each sample from the eight before it (autocorrelation method with a ridge), over its rms."""
+    n, known = waves.shape[1], waves * keep
+    lags = range(WHITE_ORDER + 1)
+    products = np.stack([np.einsum("st,st->s", known[:, : n - lag], known[:, lag:]) for lag in lags], axis=1)
+    ridge = WHITE_RIDGE * np.maximum(products[:, :1], 1e-300) * np.eye(1, WHITE_ORDER)
+    normal = (products[:, :-1] + ridge)[:, _TOEPLITZ]
+    weights = np.linalg.solve(normal, products[:, 1:, None])[..., 0]
     errors = np.zeros(waves.shape)
     errors[:, WHITE_ORDER:] = waves[:, WHITE_ORDER:]
-    for lag in range(WHITE_ORDER):
-        errors[:, WHITE_ORDER:] -= weights[:, lag, None] * waves[:, lag : lag - WHITE_ORDER]
-    return np.asarray(errors / np.maximum(np.sqrt(np.mean(errors[:, keep] ** 2, axis=1, keepdims=True)), 1e-300))
+    for lag in range(1, WHITE_ORDER + 1):
+        errors[:, WHITE_ORDER:] -= weights[:, lag - 1, None] * waves[:, WHITE_ORDER - lag : n - lag]
+    kept = np.einsum("st,st,t->s", errors, errors, keep) / np.count_nonzero(keep)
+    return np.asarray(errors / np.maximum(np.sqrt(kept), 1e-300)[:, None], np.float64)
 
 
 def harmonic_peak(envelope: Floats) -> tuple[float, float]:
