@@ -66,9 +66,10 @@ fuzz: .venv/.test ## everything that reads from outside, FUZZ_RUNS (2000) mutati
 	$(BIN)/pytest --timeout 3600 -rP tests/fuzz
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout 3600 -m hypothesis tests
 
-powercut: .venv/.test ## power goes, or a sync fails, at every single sync of journal, passage and retention
+powercut: .venv/.test ## power goes, a sync fails or a call is refused, at every one of a passage and of retention
 	POWERCUT_EVERY=1 POWERCUT_CHANCES=20 $(BIN)/pytest --timeout 7200 \
-	tests/edge/journal/test_power_cut.py tests/edge/referral/test_lane_power_cut.py
+	tests/edge/journal/test_power_cut.py tests/edge/referral/test_lane_power_cut.py \
+	tests/edge/referral/test_lane_disk_refuses.py
 
 soak: .venv/.test ## thirty days of lorries on a clock of our own: memory, descriptors, threads flat, retention holds
 	SOAK_DAYS=$${SOAK_DAYS:-30} SOAK_EACH_DAY=$${SOAK_EACH_DAY:-40} $(BIN)/pytest --timeout 14400 -rP \

@@ -35,6 +35,7 @@ from edge.log_counts import LogCounts
 from edge.models import changes
 from edge.passage_record import Produced, open_record, recover
 from edge.places import Places
+from edge.publish.door import Doors
 from edge.publish.publisher import Publisher
 from edge.publish.replay import Replay
 from edge.quarantine import Quarantine
@@ -217,6 +218,7 @@ class _Daemon:
             others += [tasks.create_task(self._sign()), tasks.create_task(self._keep_notes())]
             others += [tasks.create_task(self._load_shadow()), tasks.create_task(self._drift.run())]
             others.append(tasks.create_task(self._keeper.keep()))
+            others.append(tasks.create_task(Doors([self._publisher, self._replay]).watch()))
             await self._flow(stop)
             for task in others:
                 task.cancel()

@@ -7,6 +7,7 @@ subscriber, so the others hear it again too; its ``sequence`` is the one they kn
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,7 +77,16 @@ class Publisher:
 
     def bind(self, endpoint: str) -> str:
         """Listen; the answer is the endpoint with its real port. Raises PublishFault."""
-        return bind(self._socket, endpoint, "publish")
+        self._endpoint = bind(self._socket, endpoint, "publish")
+        return self._endpoint
+
+    def shut(self) -> None:
+        """Let nobody new in; who is in stays in."""
+        unbind(self._socket, self._endpoint)
+
+    def open_again(self) -> None:
+        """Listen as before. Raises PublishFault."""
+        bind(self._socket, self._endpoint, "publish")
 
     async def run(self) -> None:
         """Admit, greet and tell the state, until cancelled."""
@@ -157,6 +167,12 @@ def bind(socket: zmq.asyncio.Socket, endpoint: str, what: str) -> str:
     except zmq.ZMQError as error:
         raise PublishFault(f"{endpoint}: {error}; choose another {what} endpoint") from None
     return socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+
+
+def unbind(socket: zmq.asyncio.Socket, endpoint: str) -> None:
+    """Stop listening."""
+    with contextlib.suppress(zmq.ZMQError):  # it did not listen
+        socket.unbind(endpoint)
 
 
 def set_limits(socket: zmq.asyncio.Socket) -> None:

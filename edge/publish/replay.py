@@ -23,7 +23,7 @@ from edge.journal.chain import row_hash
 from edge.journal.journal import Row
 from edge.publish import message
 from edge.publish.message import MOST_REPLAYED, ReplayEnd, ReplayRequest
-from edge.publish.publisher import Publisher, bind, is_told
+from edge.publish.publisher import Publisher, bind, is_told, unbind
 
 ROWS_AT_ONCE = 16  # assumed: the journal is locked while rows are read; a new verdict waits about a millisecond
 MOST_BYTES = 1024 * 1024  # assumed: an answer's bodies end soon after it, so that large ones do not pile up
@@ -83,7 +83,16 @@ class Replay:
 
     def bind(self, endpoint: str) -> str:
         """Listen; the answer is the endpoint with its real port. Raises PublishFault."""
-        return bind(self._socket, endpoint, "replay")
+        self._endpoint = bind(self._socket, endpoint, "replay")
+        return self._endpoint
+
+    def shut(self) -> None:
+        """Let nobody new in; who is in stays in."""
+        unbind(self._socket, self._endpoint)
+
+    def open_again(self) -> None:
+        """Listen as before. Raises PublishFault."""
+        bind(self._socket, self._endpoint, "replay")
 
     async def run(self) -> None:
         """Answer, until cancelled."""
