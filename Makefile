@@ -78,6 +78,9 @@ soak: .venv/.test ## thirty days of lorries on a clock of our own: memory, descr
 packs: .venv/.test ## a referral pack with a byte changed at many places of each part, checked by us and by public programs
 	FLIPS=60 $(BIN)/pytest --timeout 3600 tests/edge/referral/test_pack.py
 
+officer: .venv/.test ## docs/officer.md: its pictures taken anew of the real page, and build/officer-*.pdf, one side each
+	OFFICER=write $(BIN)/pytest tests/edge/booth/look/test_officer_page.py
+
 pins: ## resolve requirements/ anew after a change in pyproject.toml (needs uv)
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --all-extras pyproject.toml -o requirements/test.txt
 	uv pip compile --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt pyproject.toml -o requirements/runtime.txt
