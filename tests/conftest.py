@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,10 @@ settings.register_profile("fuzz", max_examples=int(os.environ.get("FUZZ_RUNS", "
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does, before anything imports numpy
+
+# A shell that starts us in the background has children ignore Ctrl-C; ours must be able to hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SHARED = Path(os.environ.get("LANEPULSE_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 

@@ -80,7 +80,7 @@ def send(root: Path) -> Iterator[Send]:
     stdin, stdout = process.stdin, process.stdout
     assert stdin is not None
     assert stdout is not None
-    assert stdout.readline() == "ready\n"
+    assert stdout.readline().startswith("ready ")
     count = 0
 
     def operate(piece: str, columns: int = 320, **order: Any) -> dict[str, Any]:
