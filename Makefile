@@ -43,6 +43,10 @@ demo: .venv/.runtime ## lorries on emulated devices, judged by the real daemon; 
 bench: .venv/.test ## times beside floors measured in the same run
 	$(BIN)/python -m hil.bench
 
+bench-record: .venv/.test ## each analysis of 10 million verdict rows beside the same question in SQL by hand; LARGEST=1000000
+	mkdir -p build/bench-record
+	$(BIN)/python -m hil.bench.record build/bench-record --largest $(or $(LARGEST),10000000)
+
 kill: .venv/.test ## kill -9 of the daemon at twenty random moments of a busy lane
 	KILLS=20 $(BIN)/pytest --timeout 600 tests/hil/test_kill_nine.py
 

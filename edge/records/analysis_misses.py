@@ -137,11 +137,11 @@ def alarms(asked: Asked) -> list[Change]:
 
 def left_out(asked: Asked) -> Section:
     """What is in no count, so that nothing is left out unseen; and what is counted with a doubt."""
-    refused, undated = relations.left_out(asked.record)
-    table: list[tuple[str, str, int]] = [(g["row_kind"], g["cause"], g["rows"]) for g in rows(refused)]
+    refused = rows(relations.refused(asked.record))
+    table: list[tuple[str, str, int]] = [(g["row_kind"], g["cause"], g["rows"]) for g in refused]
     doubts = one(relations.doubts(asked.vehicles))
     told = (
-        ("verdict", "written while the clock was not set: in no period", one(undated)["rows"]),
+        ("verdict", "written while the clock was not set: in no period", asked.record.listed.undated("verdicts")),
         ("vehicle", "stay in the bay that cannot be, the clock was set meanwhile: not among times", doubts["stays"]),
         ("vehicle", "judged by a clock that was not synchronised: counted at its time", doubts["clocks"]),
         ("vehicle", "with a verdict that is not final: counted as it stands", doubts["open"]),

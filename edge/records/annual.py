@@ -64,7 +64,7 @@ def annual(record: Record, place: ZoneInfo, year: int, costs: Costs | None = Non
     if not now.last_ns:
         return None
     told, moved, total = all_missed(now), alarms(now), one(relations.blocked(now.counted))
-    lanes = ", ".join(f"{site}/{lane}" for site, lane in record.contents.lanes)
+    lanes = ", ".join(f"{site}/{lane}" for site, lane in record.listed.lanes)
     return Report(
         f"What works, and what is missed: {year}",
         _banner(now),
@@ -163,7 +163,7 @@ def _more(now: Cell, before: Cell) -> Cell:
 
 def _source(record: Record) -> Section:
     """So that anybody can say whether they hold the same record."""
-    lanes = record.contents.lanes
-    table = tuple((f"{site}/{lane}", record.contents.through[site, lane]) for site, lane in lanes)
+    lanes = record.listed.lanes
+    table = tuple((f"{site}/{lane}", record.listed.through(site, lane)) for site, lane in lanes)
     columns = ("lane", "record through row, with its hash")
     return Section("source", "The record it was made from", columns, table, (f"Schema of the record: {VERSION}.",))

@@ -9,19 +9,19 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge.records.lake import Contents, replace_file
+from edge.records.lake import File, Listed, replace_file
 
 FOLDER = "kept"
 LONGEST_NOTE = 65_536  # bytes
 QUESTION = Path(__file__).with_name("relations.py")  # what a vehicle is
-Join = Callable[[Mapping[str, Sequence[Path]], Path], None]
+Join = Callable[[Sequence[File], Path], None]
 
 
 class _Kept(BaseModel):
@@ -36,8 +36,10 @@ class _Kept(BaseModel):
     before: str = ""
 
 
-def vehicles_kept(lake: Path, scratch: Path, found: Contents, join: Join) -> list[Path]:
-    """One file a lane, in the lanes' order; ``join`` makes those that are not there.
+def vehicles_kept(found: Listed, scratch: Path, tables: Sequence[str], join: Join) -> list[Path]:
+    """One file a lane, in the lanes' order; ``join`` makes those that are not there, out of ``tables``.
+
+    What is kept was made of files that were right then. While the list names the same ones they need not be looked at.
 
     Raises:
         OSError: neither the lake nor the scratch folder can be written.
@@ -45,20 +47,32 @@ def vehicles_kept(lake: Path, scratch: Path, found: Contents, join: Join) -> lis
     question = hashlib.sha256(QUESTION.read_bytes()).hexdigest()
     paths = []
     for site, lane in found.lanes:
-        files = found.of_lane[site, lane]
-        of = hashlib.sha256("\n".join([question, *(f"{file.path} {file.sha256}" for file in files)]).encode())
-        sources: dict[str, list[Path]] = {}
-        for file in files:
-            sources.setdefault(file.path.partition("/")[0], []).append(lake / file.path)
-        paths.append(_kept(lake, scratch, f"{site}.{lane}", of.hexdigest(), partial(join, sources)))
+        named = [file for file in found.files(site, lane) if file.table in tables]
+        path = _standing(found.lake, f"{site}.{lane}", _of(question, named))
+        if path is None:
+            right = found.right(site, lane, tables)
+            path = _kept(found.lake, scratch, f"{site}.{lane}", _of(question, right), partial(join, right))
+        paths.append(path)
     return paths
+
+
+def _of(question: str, files: Sequence[File]) -> str:
+    return hashlib.sha256("\n".join([question, *(f"{file.path} {file.sha256}" for file in files)]).encode()).hexdigest()
+
+
+def _standing(lake: Path, lane: str, of: str) -> Path | None:
+    """What is kept, if it was made of this and is what was written."""
+    folder = lake / FOLDER
+    known = _note(folder / f"{lane}.json")
+    return folder / known.name if known is not None and known.of == of and _right(folder, lane, known) else None
 
 
 def _kept(lake: Path, scratch: Path, lane: str, of: str, make: Callable[[Path], None]) -> Path:
     folder = lake / FOLDER
+    standing = _standing(lake, lane, of)
+    if standing is not None:
+        return standing
     known = _note(folder / f"{lane}.json")
-    if known is not None and known.of == of and _right(folder, lane, known):
-        return folder / known.name
     with _alone(folder, lane) as alone:
         if not alone:
             make(scratch / f"{lane}.parquet")

@@ -17,6 +17,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import stat
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -32,7 +33,7 @@ from edge import json_text
 from edge.journal.chain import COLUMNS, FIRST_PREVIOUS, row_hash
 from edge.journal.journal import Row
 from edge.records.rows import table_row
-from edge.records.schema import BY_NAME, TABLES, VERSION, Kind, Table
+from edge.records.schema import BY_NAME, TABLES, UNDATED, VERSION, Kind, Table
 
 LIST_SCHEMA = "lanepulse.lake/1"
 CHUNK_ROWS = 50_000  # between two commits of the list; bounds memory to some 200 MB
@@ -62,6 +63,11 @@ class File(BaseModel):
     rows: int
     first: int
     last: int
+
+    @property
+    def table(self) -> str:
+        """The first part of its path."""
+        return self.path.partition("/")[0]
 
 
 class _List(BaseModel):
@@ -101,11 +107,55 @@ class Contents:
     """What can be counted: table -> files; and what cannot."""
 
     files: Mapping[str, tuple[Path, ...]]
-    lanes: tuple[tuple[str, str], ...]
-    of_lane: Mapping[tuple[str, str], tuple[File, ...]]
-    through: Mapping[tuple[str, str], str]  # last row of each lane's journal that is here, and its hash
     troubles: tuple[Trouble, ...] = ()
     clock_back: int = 0  # rows written at an earlier time than the row before them
+
+
+class Listed:
+    """What the lists of some lanes name. Files are looked at only when they are asked for."""
+
+    def __init__(self, lake: Path, lists: Mapping[tuple[str, str], _List]) -> None:
+        self.lake = lake
+        self._lists = lists
+
+    @property
+    def lanes(self) -> tuple[tuple[str, str], ...]:
+        """Site and lane, sorted."""
+        return tuple(self._lists)
+
+    def files(self, site: str, lane: str) -> list[File]:
+        """Every file of a lane that its list names, right or not."""
+        return [file for files in self._lists[site, lane].files.values() for file in files]
+
+    def through(self, site: str, lane: str) -> str:
+        """The last row of the lane's journal that is here, and its hash."""
+        known = self._lists[site, lane]
+        return f"{known.through_sequence}: {known.through_hash}"
+
+    def right(self, site: str, lane: str, tables: Sequence[str] | None = None) -> list[File]:
+        """The lane's files (of some tables) that are what was written."""
+        return _judged(self.lake, self._lists[site, lane], tables)[0]
+
+    def undated(self, table: str) -> int:
+        """Rows of a table that were written while the clock was not set."""
+        every = (file for known in self._lists.values() for file in known.files.get(table, []))
+        return sum(file.rows for file in every if f"/day={UNDATED}/" in file.path)
+
+    def contents(self) -> Contents:
+        """Every file, looked at; also those that lie there and are on no list."""
+        files: dict[str, list[Path]] = {table.name: [] for table in TABLES}
+        troubles = []
+        for known in self._lists.values():
+            good, bad = _judged(self.lake, known)
+            for file in good:
+                files[file.table].append(self.lake / file.path)
+            troubles += bad
+        every = _all_lists(self.lake).values()
+        named = {file.path for known in every for each in known.files.values() for file in each}
+        unlisted = "on no lane's list: not written by an update that ended"
+        troubles += [Trouble(name, unlisted) for name in _names(self.lake) if name not in named]
+        back = sum(known.clock_back for known in self._lists.values())
+        return Contents({name: tuple(paths) for name, paths in files.items()}, tuple(troubles), back)
 
 
 @dataclass(slots=True)
@@ -153,44 +203,36 @@ def update(lake: Path, journal: Path, site: str, lane: str) -> Progress:
         )
 
 
-def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Contents:
-    """Every file that counts, of all lanes or of some. Reads only.
+def listed(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Listed:
+    """The lists of all lanes or of some. Reads only.
 
     Raises:
         LakeFault: no lake here, or a lane that is not in it.
         LakeNewer: a list is of a newer program.
     """
-    lists = sorted((lake / "lanes").glob("*.json")) if (lake / "lanes").is_dir() else []
-    if not lists:
+    every = _all_lists(lake)
+    if not every:
         raise LakeFault(f"{lake}: no record here; give the lane's --root, or a --lake that was written by export")
-    files: dict[str, list[Path]] = {table.name: [] for table in TABLES}
-    troubles, found, names, back, listed = [], [], [], 0, set[str]()
-    of_lane: dict[tuple[str, str], tuple[File, ...]] = {}
-    through: dict[tuple[str, str], str] = {}
-    for path in lists:
+    for site, lane in lanes or ():
+        if (site, lane) not in every:
+            names = ", ".join("/".join(key) for key in every)
+            raise LakeFault(f"{lake}: no lane {site}/{lane} here; there are: {names}")
+    return Listed(lake, {key: known for key, known in every.items() if lanes is None or key in lanes})
+
+
+def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Contents:
+    """Every file that counts, of all lanes or of some. Raises as `listed`."""
+    return listed(lake, lanes).contents()
+
+
+def _all_lists(lake: Path) -> dict[tuple[str, str], _List]:
+    found = {}
+    for path in sorted((lake / "lanes").glob("*.json")) if (lake / "lanes").is_dir() else ():
         site, _, lane = path.stem.partition(".")
         known = _read_list(lake, site, lane)
-        if known is None:
-            continue
-        good, bad = _judged(lake, known)
-        names.append(f"{site}/{lane}")
-        listed |= {file.path for files_of in known.files.values() for file in files_of}
-        if lanes is not None and (site, lane) not in lanes:
-            continue
-        for file in good:
-            files[file.path.partition("/")[0]].append(lake / file.path)
-        of_lane[site, lane] = tuple(good)
-        through[site, lane] = f"{known.through_sequence}: {known.through_hash}"
-        troubles += bad
-        found.append((site, lane))
-        back += known.clock_back
-    for site, lane in lanes or ():
-        if (site, lane) not in found:
-            raise LakeFault(f"{lake}: no lane {site}/{lane} here; there are: {', '.join(names)}")
-    unlisted = "on no lane's list: not written by an update that ended"
-    troubles += [Trouble(name, unlisted) for name in _names(lake) if name not in listed]
-    every = {name: tuple(paths) for name, paths in files.items()}
-    return Contents(every, tuple(found), of_lane, through, tuple(troubles), back)
+        if known is not None:
+            found[site, lane] = known
+    return found
 
 
 def _names(lake: Path) -> Iterator[str]:
@@ -198,7 +240,7 @@ def _names(lake: Path) -> Iterator[str]:
     for table in TABLES:
         for folder, folders, names in os.walk(lake / table.name):
             folders.sort()
-            inside = os.path.relpath(folder, lake)
+            inside = folder[len(f"{lake}/") :]
             yield from (f"{inside}/{name}" for name in sorted(names) if ".parquet" in name)
 
 
@@ -316,52 +358,57 @@ def _as_today(rows: Any, table: Table) -> Any:
     return pa.table(columns, schema=schema)
 
 
-def _judged(lake: Path, known: _List) -> tuple[list[File], list[Trouble]]:
-    """Files that are what was written, and those that are not.
+def _judged(lake: Path, known: _List, tables: Sequence[str] | None = None) -> tuple[list[File], list[Trouble]]:
+    """Files (of some tables) that are what was written, and those that are not.
 
-    A digest is not computed again while size, inode and change time are those at which it was last right.
+    A digest is not computed again while size, change time and inode are those at which it was last right. That no file
+    is of a newer version than its list says is the list's to say, and was looked at when it was read.
     """
     seen_path = lake / "lanes" / f"{known.site}.{known.lane}.seen"
     seen = _seen(seen_path)
-    good, bad, now = [], [], dict[str, list[int]]()
+    good, bad, now = [], [], dict(seen)
     for table, files in known.files.items():
+        if tables is not None and table not in tables:
+            continue
         for file in files:
-            known_table = table in BY_NAME and file.path.startswith(f"{table}/")
-            cause = _cause(lake, file, seen, now) if known_table else f"table {table} is not known here"
+            known_table = table in BY_NAME and file.table == table
+            cause = _cause(f"{lake}/{file.path}", file, now) if known_table else f"table {table} is not known here"
             if cause:
                 bad.append(Trouble(file.path, cause))
             else:
                 good.append(file)
     if now != seen and os.access(seen_path.parent, os.W_OK):
-        replace_file(
-            seen_path, json_text.write({path: [str(n) for n in stamp] for path, stamp in now.items()}).encode()
-        )
+        listed_now = {file.path for files in known.files.values() for file in files}
+        replace_file(seen_path, json_text.write({p: stamp for p, stamp in now.items() if p in listed_now}).encode())
     return good, bad
 
 
-def _cause(lake: Path, file: File, seen: Mapping[str, list[int]], now: dict[str, list[int]]) -> str:
-    path = lake / file.path
-    if ".." in Path(file.path).parts or path.is_symlink():
+def _cause(path: str, file: File, seen: dict[str, str]) -> str:
+    """What is wrong with a file; nothing if it is right, and then ``seen`` has its stamp."""
+    if ".." in file.path.split("/"):
         return "its name leads out of the lake"
     try:
-        status = path.stat()
-        stamp = [status.st_size, status.st_ctime_ns, status.st_ino]
-        if seen.get(file.path) != stamp:
-            if status.st_size != file.bytes or hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
-                return "its content is not what was written"
-            version = int((pq.read_schema(path).metadata or {}).get(b"lanepulse.version", b"0"))
-            if version > VERSION:
-                return f"of version {version}, and this program knows up to {VERSION}"
-    except (OSError, ValueError, pa.ArrowException) as error:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return "its name leads out of the lake"
+        stamp = f"{status.st_size} {status.st_ctime_ns} {status.st_ino}"
+        if seen.get(file.path) != stamp and (status.st_size != file.bytes or _digest(path) != file.sha256):
+            return "its content is not what was written"
+    except OSError as error:
         return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {str(error)[:80]}"
-    now[file.path] = stamp
+    seen[file.path] = stamp
     return ""
 
 
-def _seen(path: Path) -> dict[str, list[int]]:
+def _digest(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seen(path: Path) -> dict[str, str]:
     try:
         document = json_text.read(path.read_bytes()[: json_text.LONGEST_BYTES])
-        return {str(name): [int(n) for n in stamp] for name, stamp in document.items()}
+        return {str(name): str(stamp) for name, stamp in document.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}  # it only saves time
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import combinations
 from operator import and_
 from pathlib import Path
@@ -20,13 +20,33 @@ import ibis
 from ibis import _
 
 from edge.records.kept import vehicles_kept
-from edge.records.lake import Contents, arrow_schema, contents
+from edge.records.lake import Contents, File, Listed, arrow_schema, listed
 from edge.records.schema import BY_NAME, UNDATED
 from fusion.verdict import MODALITIES
 
 KEY = ("site", "lane", "passage_id")
 PROMPTS = ("search", "open_now")
-JOINED = ("passages", "verdicts", "bundles", "audits", "outcomes", "covert_tests")
+OUTCOME = ("searched", "technique", "found", "people", "minutes", "by", "load_secured", "response", "override_reason")
+BUNDLE = ("began_utc_ns", "ended_utc_ns", "body_type", "cargo", "shelter", "wind_m_s")
+VERDICT = (
+    "issued_utc_ns",
+    "final",
+    "reasons",
+    "clock_set",
+    "trained_on",
+    "prior_log10_odds",
+    "log10_odds",
+    "config_sha256",
+    *(f"{modality}_{what}" for modality in MODALITIES for what in ("state", "cause", "log10_lr")),
+)
+JOINED = {  # table -> columns that a vehicle is made of, beside the key
+    "passages": ("day", "began_utc_ns"),
+    "verdicts": ("day", "sequence", "level", *VERDICT),
+    "bundles": ("sequence", *BUNDLE),
+    "audits": ("sequence", "stratum", "probability", "drawn"),
+    "outcomes": ("sequence", "undone", *OUTCOME),
+    "covert_tests": ("place", "load", "aboard_s"),
+}
 PAIRS = {  # rates: cases -> of what
     "prompted": "vehicles",
     "known": "vehicles",
@@ -66,39 +86,43 @@ class Record:
     """
 
     def __init__(self, lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> None:
-        self.contents: Contents = contents(lake, lanes)
+        self.listed: Listed = listed(lake, lanes)
         self._scratch = TemporaryDirectory(prefix="lanepulse-")
-        self.backend = ibis.duckdb.connect(threads=THREADS, memory_limit=MEMORY, temp_directory=self._scratch.name)
-        self._lake = lake
+        self.backend = self._engine()
         self._tables: dict[str, Relation] = {}
         self._vehicles: Relation | None = None
 
+    @cached_property
+    def contents(self) -> Contents:
+        """Every file, looked at."""
+        return self.listed.contents()
+
     def table(self, name: str) -> Relation:
-        """All rows of a table; its files are opened when it is first asked for."""
+        """All rows of a table; its files are looked at and opened when it is first asked for."""
         if name not in self._tables:
-            self._tables[name] = self._read(name, self.contents.files[name])
+            right = [file for site, lane in self.listed.lanes for file in self.listed.right(site, lane, (name,))]
+            self._tables[name] = _read(self.backend, name, self.listed.lake, right)
         return self._tables[name]
 
     def vehicles(self, period: Period | None = None) -> Relation:
         """`vehicles` of a period. They were joined once, when the record last changed."""
         if self._vehicles is None:
-            paths = vehicles_kept(self._lake, Path(self._scratch.name), self.contents, self._joined)
+            paths = vehicles_kept(self.listed, Path(self._scratch.name), tuple(JOINED), self._joined)
             self._vehicles = self.backend.read_parquet([str(path) for path in paths], hive_partitioning=False)
         return inside(self._vehicles, period or Period())
 
-    def _joined(self, files: Mapping[str, Sequence[Path]], path: Path) -> None:
-        tables = {name: self._read(name, files.get(name, ())) for name in JOINED}
-        self.backend.to_parquet(vehicles(tables), path, compression="zstd")
+    def _joined(self, files: Sequence[File], path: Path) -> None:
+        """Each file is opened once, by an engine of its own: what one lane took is free again for the next."""
+        engine = self._engine()
+        tables = {}
+        for name, columns in JOINED.items():
+            read = _read(engine, name, self.listed.lake, [file for file in files if file.table == name])
+            tables[name] = engine.create_table(name, obj=read.select(*KEY, *columns), temp=True)
+        engine.to_parquet(vehicles(tables), path, compression="zstd")
+        engine.disconnect()
 
-    def _read(self, name: str, paths: Sequence[Path]) -> Relation:
-        schema = arrow_schema(BY_NAME[name])
-        if not paths:
-            return ibis.memtable(schema.empty_table())
-        read = self.backend.read_parquet([str(path) for path in paths], union_by_name=True, hive_partitioning=False)
-        lacking = {
-            field.name: ibis.null(ibis.schema(schema)[field.name]) for field in schema if field.name not in read.columns
-        }
-        return (read.mutate(**lacking) if lacking else read).select(*schema.names)
+    def _engine(self) -> Any:
+        return ibis.duckdb.connect(threads=THREADS, memory_limit=MEMORY, temp_directory=self._scratch.name)
 
     def __enter__(self) -> Record:
         return self
@@ -106,6 +130,18 @@ class Record:
     def __exit__(self, *_: object) -> None:
         self.backend.disconnect()
         self._scratch.cleanup()
+
+
+def _read(engine: Any, name: str, lake: Path, files: Sequence[File]) -> Relation:
+    """A table's rows; what files of an older version lack is NULL."""
+    schema = arrow_schema(BY_NAME[name])
+    if not files:
+        return ibis.memtable(schema.empty_table())
+    read = engine.read_parquet([f"{lake}/{file.path}" for file in files], union_by_name=True, hive_partitioning=False)
+    lacking = {
+        field.name: ibis.null(ibis.schema(schema)[field.name]) for field in schema if field.name not in read.columns
+    }
+    return (read.mutate(**lacking) if lacking else read).select(*schema.names)
 
 
 def inside(relation: Relation, period: Period) -> Relation:
@@ -130,22 +166,14 @@ def vehicles(tables: Mapping[str, Relation]) -> Relation:
     verdict = last.inner_join(verdicts, [*KEY, "sequence"]).select(
         *KEY,
         "revisions",
-        "issued_utc_ns",
-        "final",
-        "reasons",
-        "clock_set",
-        "trained_on",
-        "prior_log10_odds",
-        "log10_odds",
-        "config_sha256",
-        *(f"{modality}_{what}" for modality in MODALITIES for what in ("state", "cause", "log10_lr")),
+        *VERDICT,
         level=ibis.ifelse(last.opened, "open_now", verdicts.level),
     )
     base = _keys(tables)
     joined = base
     for other in (
         verdict,
-        _last(tables["bundles"], ("began_utc_ns", "ended_utc_ns", "body_type", "cargo", "shelter", "wind_m_s"), "b_"),
+        _last(tables["bundles"], BUNDLE, "b_"),
         _first(tables["audits"], ("stratum", "probability", "drawn")),
         _standing(tables["outcomes"]),
         tables["covert_tests"]
@@ -500,11 +528,10 @@ def doubts(relation: Relation) -> Relation:
     )
 
 
-def left_out(record: Record) -> tuple[Relation, Relation]:
-    """Rows that are in no count: refused, or written while the clock was not set."""
-    refused = record.table("refused_rows").group_by(["row_kind", "cause"]).agg(rows=_.count())
-    undated = record.table("verdicts").filter(_.day == UNDATED).agg(rows=_.count())
-    return refused.order_by(["row_kind", "cause"]), undated
+def refused(record: Record) -> Relation:
+    """Rows that could not be read, by why."""
+    each = record.table("refused_rows").group_by(["row_kind", "cause"]).agg(rows=_.count())
+    return each.order_by(["row_kind", "cause"])
 
 
 def _keys(tables: Mapping[str, Relation]) -> Relation:
@@ -529,9 +556,8 @@ def _first(table: Relation, columns: Sequence[str]) -> Relation:
 
 def _standing(outcomes: Relation) -> Relation:
     """The last outcome of each passage, unless it took its predecessor back."""
-    kept = ("searched", "technique", "found", "people", "minutes", "by", "load_secured", "response", "override_reason")
     newest = outcomes.group_by(KEY).agg(sequence=_.sequence.max())
-    return newest.inner_join(outcomes, [*KEY, "sequence"]).filter(~_.undone).select(*KEY, *kept)
+    return newest.inner_join(outcomes, [*KEY, "sequence"]).filter(~_.undone).select(*KEY, *OUTCOME)
 
 
 def _truth(column: Any) -> Any:

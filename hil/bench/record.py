@@ -1,0 +1,145 @@
+"""``make bench-record``: each analysis against importing the library and asking the engine the same by hand in SQL.
+
+Records of 0.1 to 10 million verdict rows are generated; every figure is of a fresh process, the disk cache warm. By
+hand stands for two things: SQL on the joined vehicles that the product keeps (the strictest floor there is), and, for
+the first question after a change, SQL that joins the raw tables itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from hil.bench import record_sql
+from hil.bench.measure import Row
+from hil.record_lake import write
+
+SIZES = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
+LANES, SITES, DAYS = 20, 5, 365
+MOST_MB = 2_000.0
+ENVIRONMENT = os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": ""}
+CLI = (sys.executable, "-m", "edge.cli.main", "analyse")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One process."""
+
+    seconds: float
+    peak_mb: float
+
+
+def generated(folder: Path, verdict_rows: int) -> Path:
+    """A lake of about so many verdict rows; made once."""
+    lake = folder / f"lake-{verdict_rows}"
+    if not (lake / "done").exists():
+        shutil.rmtree(lake, ignore_errors=True)
+        lanes = [(f"site{n % SITES + 1}", str(n // SITES + 1)) for n in range(LANES)]
+        for site, lane, _ in write(lake, lanes, DAYS, verdict_rows / 2 / LANES / DAYS, seed=1):
+            print(f"generating {verdict_rows:,} rows: {site}/{lane}", file=sys.stderr, flush=True)
+        (lake / "done").touch()
+    return lake
+
+
+def first_question(lake: Path) -> Row:
+    """Everything that a changed record costs once: files verified, vehicles joined."""
+    for path in (lake / "kept").glob("*"):
+        path.unlink()
+    ours = _run([*CLI, "counts", "--lake", str(lake), "--json"])
+    by_hand = _run([sys.executable, "-c", record_sql.joining(lake)])
+    print(f"  first question: {ours.peak_mb:.0f} MB, by hand {by_hand.peak_mb:.0f} MB", file=sys.stderr)
+    return Row(
+        "first question after a change", ours.seconds, by_hand.seconds, "s", "import, and SQL that joins by hand"
+    )
+
+
+def questions(lake: Path, runs: int) -> Iterator[tuple[Row, float]]:
+    """Each analysis, with its peak memory in MB."""
+    for part, (arguments, statements) in record_sql.QUESTIONS.items():
+        ours, floor = [], []
+        for _ in range(runs):
+            ours.append(_run([*CLI, *arguments, "--lake", str(lake), "--json"]))
+            floor.append(_run([sys.executable, "-c", record_sql.asking(lake, statements)]))
+        times = [median(run.seconds for run in each) for each in (ours, floor)]
+        row = Row(part, times[0], times[1], "s", "import, and the same question in SQL by hand")
+        yield row, max(run.peak_mb for run in ours)
+
+
+def _run(command: Sequence[str]) -> Run:
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": ""}
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"bench: {' '.join(command)[:200]}: exit {process.returncode}")
+    return Run(seconds, usage.ru_maxrss / 1024)
+
+
+def growth_svg(points: Sequence[tuple[int, float, float]]) -> str:
+    """How the whole answer grows with the record: seconds and MB over verdict rows, both axes logarithmic."""
+    from math import log10
+
+    width, height, left, top = 560, 340, 70, 20
+
+    def at(rows: float, value: float) -> tuple[float, float]:
+        x = left + (width - left - 60) * (log10(rows) - 5) / 2
+        return x, top + (height - top - 60) * (1 - log10(max(value, 1.0)) / 4)
+
+    name_space = "http://www.w3.org/2000/svg"
+    parts = [f'<svg xmlns="{name_space}" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">']
+    for exponent in range(5):
+        _, y = at(1e5, 10.0**exponent)
+        parts.append(
+            f'<path d="M{left} {y:.0f}H{width - 60}" stroke="#ccc"/><text x="{left - 8}" y="{y + 4:.0f}" '
+            f'text-anchor="end">{10**exponent:,}</text>'
+        )
+    for index, (name, dash) in enumerate((("s, whole answer", ""), ("MB at most", "6 4"))):
+        line = " ".join("{:.1f},{:.1f}".format(*at(point[0], point[index + 1])) for point in points)
+        parts.append(
+            f'<polyline points="{line}" fill="none" stroke="#111" stroke-width="2" stroke-dasharray="{dash}"/>'
+        )
+        x, y = at(points[-1][0], points[-1][index + 1])
+        parts.append(f'<text x="{x - 4:.0f}" y="{y - 8:.0f}" text-anchor="end">{name}</text>')
+    for rows, *_ in points:
+        x, _ = at(rows, 1.0)
+        parts.append(f'<text x="{x:.0f}" y="{height - 42}" text-anchor="middle">{rows / 1e6:g}</text>')
+    parts.append(f'<text x="{width / 2}" y="{height - 20}" text-anchor="middle">million verdict rows</text></svg>\n')
+    return "".join(parts)
+
+
+def main() -> None:
+    """As the module says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="for the generated records and the plot; some 4 GB")
+    parser.add_argument("--largest", type=int, default=SIZES[-1])
+    parser.add_argument("--runs", type=int, default=3)
+    chosen = parser.parse_args()
+    points = []
+    for size in (size for size in SIZES if size <= chosen.largest):
+        lake = generated(chosen.folder, size)
+        print(f"{size:,} verdict rows", flush=True)
+        print(first_question(lake).text(), flush=True)
+        whole = _run([*CLI, "--lake", str(lake), "--json"])
+        print(f"  the whole answer: {whole.seconds:.1f} s, {whole.peak_mb:.0f} MB", flush=True)
+        points.append((size, whole.seconds, whole.peak_mb))
+    (chosen.folder / "growth.svg").write_text(growth_svg(points), encoding="utf-8")
+    peaks = []
+    for row, peak_mb in questions(generated(chosen.folder, points[-1][0]), chosen.runs):
+        print(f"{row.text()}, {peak_mb:.0f} MB", flush=True)
+        peaks.append(peak_mb)
+    print(f"memory at most {max(peaks):.0f} MB of {MOST_MB:.0f}; growth: {chosen.folder / 'growth.svg'}")
+
+
+if __name__ == "__main__":
+    main()
