@@ -4,6 +4,7 @@ const SILENCE_MS = 3000;
 const STALE_MS = 2000;
 const LOOK_MS = 250;
 const AGAIN_MS = 1000;
+const FRAME_MS = 100; // a browser that draws no frames is not waited for
 const SLEPT_MS = 1000; // the page looks four times a second; whoever did not for this long was asleep
 
 export class Link {
@@ -14,6 +15,7 @@ export class Link {
     this.source = null;
     this.openedAt = -Infinity;
     this.lookedAt = performance.now();
+    this.pending = null; // the next picture will be drawn from what has come by then
     this.waking = false; // back from sleep or from behind another tab, and nothing heard since
     setInterval(() => this.look(), LOOK_MS);
     for (const name of ["visibilitychange", "pageshow", "focus", "online", "resume"]) {
@@ -52,7 +54,20 @@ export class Link {
     this.heard = { at: performance.now(), wall: Date.now(), before: state.heard_ago_ms ?? Infinity, cause: state.cause };
     this.last = state;
     this.waking = false;
-    this.look();
+    this.soon();
+  }
+
+  // Events that a buffer kept back come all at once: only the last of them is drawn, and none of the others sounds.
+  soon() {
+    if (this.pending) return;
+    const draw = () => {
+      if (!this.pending) return;
+      cancelAnimationFrame(this.pending.frame);
+      clearTimeout(this.pending.timer);
+      this.pending = null;
+      this.look();
+    };
+    this.pending = { frame: requestAnimationFrame(draw), timer: setTimeout(draw, FRAME_MS) };
   }
 
   elapsed(at, wall) {
@@ -70,7 +85,7 @@ export class Link {
     if (hidden || (this.waking && this.elapsed(this.openedAt, this.openedWall) < SILENCE_MS)) this.silent("hidden", "");
     else if (since > SILENCE_MS) this.silent(this.last || this.source.readyState !== 0 ? "booth" : "starting", "");
     else if (silence > SILENCE_MS) this.silent(this.heard.before === Infinity ? "starting" : "lane", this.heard.cause ?? "");
-    else this.state(this.last);
+    else if (!this.pending) this.state(this.last);
     const waiting = this.elapsed(this.openedAt, this.openedWall);
     const dead = this.source.readyState === EventSource.CLOSED;
     if ((dead && waiting > AGAIN_MS) || (since > SILENCE_MS && waiting > SILENCE_MS)) this.open();

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-LORRIES = int(os.environ.get("OUTCOMES", "6"))
+LORRIES = int(os.environ.get("OUTCOMES", "3"))
 SEARCH = "Search this vehicle"
 COUNT_TOUCHES = "window.touches = 0; window.addEventListener('pointerdown', () => { window.touches += 1; }, true);"
 
