@@ -189,7 +189,7 @@ def test_only_danger_sounds_and_it_is_silenced_in_every_tab(stage: Any, watched:
     page.locator("#time").click()
     assert page.evaluate("window.sounds") == 0
     stage.lorry("open_now")
-    page.wait_for_function("window.sounds > 0")
+    page.wait_for_function("() => window.sounds > 0")
     other = page.context.new_page()
     other.add_init_script(WATCH)
     page.locator("#silence").click()

@@ -98,7 +98,7 @@ def test_what_is_known_of_the_vehicle_is_shown_with_who_said_it(stage: Any, page
     engine.locator("[data-value='off']").click()
     expect(engine.locator("[data-value='off']")).to_have_attribute("aria-pressed", "true")
     page.locator("#panel-close").click()
-    page.wait_for_function("document.getElementById('vehicle').dataset.known === '3'")
+    page.wait_for_function("() => document.getElementById('vehicle').dataset.known === '3'")
     page.locator("#vehicle").click()
     expect(engine.locator("legend")).to_have_text("Engine: said at the booth")
     expect(engine.locator("[data-value='off']")).to_have_attribute("aria-pressed", "true")
