@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fusion.evidence.conditioning import GRID_HZ
 
 Floats = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
 Flags = NDArray[np.bool_]
 
 WHITE_BAND_HZ = (2.0, 10.0)  # assumed: inside the cancel band's edges, and around the heart's 3-8 Hz
@@ -81,9 +82,13 @@ def rhythm(residuals: Floats, keep: Flags) -> Rhythm:
 
 def band(waves: Floats, low: float, high: float) -> Floats:
     """The band alone, along the last axis."""
-    spectrum = scipy.fft.rfft(waves)
-    hz = scipy.fft.rfftfreq(waves.shape[-1], 1 / GRID_HZ)
-    return np.asarray(scipy.fft.irfft(spectrum * ((hz >= low) & (hz <= high)), waves.shape[-1]), np.float64)
+    return in_band(scipy.fft.rfft(waves), waves.shape[-1], low, high)
+
+
+def in_band(spectra: Complexes, n: int, low: float, high: float) -> Floats:
+    """The band alone of waves of ``n`` points whose spectra are known."""
+    hz = scipy.fft.rfftfreq(n, 1 / GRID_HZ)
+    return np.asarray(scipy.fft.irfft(spectra * ((hz >= low) & (hz <= high)), n), np.float64)
 
 
 def envelopes(waves: Floats, keep: Flags) -> Floats:

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from math import isfinite, log10
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from fusion.evidence.conditioning import GRID_HZ, SEGMENT_S, Sensor, condition, condition_ahead, line_hz
 from fusion.evidence.evidence import OK, Evidence, device_silence, silent
-from fusion.evidence.rhythm import TICK_SHARE, Rhythm, agreement, band, envelopes, harmonic_peak, rhythm
+from fusion.evidence.rhythm import TICK_SHARE, Rhythm, agreement, band, envelopes, harmonic_peak, in_band, rhythm
 from fusion.passage import Passage, SensorSeries
 from fusion.verdict import State
 
 Floats = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
 Flags = NDArray[np.bool_]
 
 VIBRATION = "vibration"
@@ -91,15 +93,15 @@ def prepare_vibration(series: Sequence[SensorSeries], began_utc_ns: int) -> None
 
 
 def wind_at_vehicle_m_s(passage: Passage, until_utc_ns: int) -> float | None:
-    """Strongest mean wind that reaches the vehicle: none in a shed, and unknown shelter counts as open."""
+    """Strongest mean wind that reaches the vehicle: none in a shed, and unknown shelter counts as open.
+
+    A mast that tells gusts alone is believed for want of better: no mean wind is stronger than its gusts.
+    """
     if passage.context.shelter == "shed":
         return 0.0
-    winds = [
-        sample.wind_m_s
-        for sample in passage.weather
-        if sample.stamp.time_utc_ns <= until_utc_ns and sample.status == OK and sample.wind_m_s is not None
-    ]
-    return max((wind for wind in winds if isfinite(wind)), default=None)
+    told = [s for s in passage.weather if s.stamp.time_utc_ns <= until_utc_ns and s.status == OK]
+    winds = [s.wind_m_s if s.wind_m_s is not None else s.gust_m_s for s in told]
+    return max((wind for wind in winds if wind is not None and isfinite(wind)), default=None)
 
 
 def _gates(passage: Passage, until_utc_ns: int) -> Evidence | None:
@@ -246,21 +248,46 @@ def _quiet(ground: Floats, valid: Flags) -> tuple[Flags, float]:
 def _cancel(body: list[Sensor], ground: list[Sensor], keep: Flags) -> list[_Body]:
     """Least-squares filter from the ground sensors: ``min |b - sum_jk h_jk g_j[t - k]|^2 + ridge |h|^2``.
 
-    All body sensors share the normal equations; only the right-hand side is their own.
+    All body sensors share the normal equations; only the right-hand side is their own. The record is taken for a
+    circle, so that where all of it counts, sums over it are products of spectra.
     """
-    n = len(keep)
     taps = min(TAPS_MOST, max(1, int(np.count_nonzero(keep)) // (ROWS_PER_TAP * len(ground))))
-    ahead = taps // 4  # some ahead: the ground sensor may stand behind the wheel
-    circle = [np.concatenate((g.wave[n - (taps - 1 - ahead) :], g.wave, g.wave[:ahead])) for g in ground]
-    design = np.concatenate([np.lib.stride_tricks.sliding_window_view(c, taps) for c in circle], axis=1)
-    waves = np.stack([b.wave for b in body])
-    rows, told = (design, waves) if keep.all() else (design[keep], waves[:, keep])
-    normal = rows.T @ rows
+    shifts = np.arange(taps) - (taps - 1 - taps // 4)  # some ahead: the ground sensor may stand behind the wheel
+    waves, sources = np.stack([b.wave for b in body]), np.stack([g.wave for g in ground])
+    spectra = scipy.fft.rfft(np.concatenate((waves, sources)))
+    wave_spectra, source_spectra = spectra[: len(body)], spectra[len(body) :]
+    if keep.all():
+        normal, told = _sums_over_all(wave_spectra, source_spectra, shifts, len(keep))
+    else:
+        normal, told = _sums_over(waves, sources, shifts, keep)
     normal[np.diag_indices_from(normal)] += RIDGE * max(float(np.trace(normal)) / len(normal), 1e-300)
-    explained = np.linalg.solve(normal, rows.T @ told.T).T @ design.T
+    solved = np.linalg.solve(normal, told).T.reshape(len(body), len(ground), taps)
+    filters = np.zeros((len(body), len(ground), len(keep)))
+    filters[..., -shifts % len(keep)] = solved
+    explained_spectra = np.einsum("bgf,gf->bf", scipy.fft.rfft(filters), source_spectra)
+    explained = scipy.fft.irfft(explained_spectra, len(keep))
     left = waves - explained
-    explained_heart, heart = band(explained, *HEART_BAND_HZ), band(left, *HEART_BAND_HZ)
+    explained_heart = in_band(explained_spectra, len(keep), *HEART_BAND_HZ)
+    heart = in_band(wave_spectra - explained_spectra, len(keep), *HEART_BAND_HZ)
     return [_Body(b.name, left[i], heart[i], _rms(explained_heart[i][keep]), b.wide_rms) for i, b in enumerate(body)]
+
+
+def _sums_over_all(waves: Complexes, sources: Complexes, shifts: NDArray[np.int64], n: int) -> tuple[Floats, Floats]:
+    """As `_sums_over` of all ``n`` points, from the spectra."""
+    among = scipy.fft.irfft(sources[:, None].conj() * sources[None], n)
+    across = scipy.fft.irfft(sources[:, None].conj() * waves[None], n)
+    apart = np.subtract.outer(shifts, shifts).T % n
+    normal = among[..., apart].transpose(0, 2, 1, 3).reshape(len(sources) * len(shifts), -1)
+    told = across[..., -shifts % n].transpose(0, 2, 1).reshape(len(sources) * len(shifts), -1)
+    return normal, told
+
+
+def _sums_over(waves: Floats, sources: Floats, shifts: NDArray[np.int64], keep: Flags) -> tuple[Floats, Floats]:
+    """Products of all shifted sources with one another, and with the waves, summed up over the points to keep."""
+    n, before, after = len(keep), max(0, -int(shifts[0])), max(0, int(shifts[-1]))
+    circle = [np.concatenate((source[n - before :], source, source[:after])) for source in sources]
+    rows = np.concatenate([np.lib.stride_tricks.sliding_window_view(c, len(shifts))[keep] for c in circle], axis=1)
+    return rows.T @ rows, rows.T @ waves[:, keep].T
 
 
 def _rms(wave: Floats) -> float:

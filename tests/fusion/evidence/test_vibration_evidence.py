@@ -16,7 +16,7 @@ from fusion.evidence import conditioning
 from fusion.evidence.conditioning import GRID_HZ, forget
 from fusion.evidence.context import CONTEXT, context_values
 from fusion.evidence.rhythm import rhythm
-from fusion.evidence.vibration import FEATURES, prepare_vibration, vibration_evidence
+from fusion.evidence.vibration import FEATURES, _sums_over, _sums_over_all, prepare_vibration, vibration_evidence
 from fusion.passage import Context, Passage, SensorSeries
 from fusion.verdict import State
 from hil.world.lorry import Lorry, Mode, Person, Scene, Surroundings, geophone, geophone_poles, vibration
@@ -347,3 +347,14 @@ def test_real_ground_recordings_do_not_crash(recordings: Path) -> None:
 def test_scipy_signal_stays_out() -> None:
     code = "import sys, fusion.evidence.vibration; raise SystemExit('scipy.signal' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(("points", "ground", "taps"), [(1125, 2, 32), (1123, 1, 20), (101, 1, 8), (125, 3, 1)])
+def test_sums_over_the_whole_record_are_the_same_from_spectra(points: int, ground: int, taps: int) -> None:
+    random = np.random.default_rng(points)
+    bodies, sources = random.normal(size=(4, points)), random.normal(size=(ground, points))
+    shifts = np.arange(taps) - (taps - 1 - taps // 4)
+    by_sum = _sums_over(bodies, sources, shifts, np.ones(points, np.bool_))
+    by_spectra = _sums_over_all(np.fft.rfft(bodies), np.fft.rfft(sources), shifts, points)
+    for one, other in zip(by_sum, by_spectra, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
