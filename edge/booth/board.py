@@ -9,12 +9,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from edge.booth.view import clipped, prompt_of
+from edge.booth.view import clipped, line, prompt_of
 from edge.publish.message import Message
 
 MOST_LAST = 12  # lorries in the list; at one each 18 s the last four minutes, at the usual pace an hour
 MOST_KNOWN = 200  # verdicts kept: late evidence of an earlier lorry still finds its place
 MOST_DEVICES = 64
+UNRECORDED = ("recheck", "open_now")  # all that a lane without a record says of a vehicle
 OF_PAST = ("level", "revision", "issued_utc", "audited")  # each page gets all of it with every event
 MOST_WORDS = 16
 
@@ -112,7 +113,10 @@ class Board:
         if self._in_hand is None:
             return None
         prompt, passage = self._prompts.get(self._in_hand), self._passage()
-        if self._in_hand not in self._prompts:
+        level = self._unrecorded(passage)
+        if level is not None and (prompt is None or prompt["level"] != level):
+            prompt, phase = unrecorded(self._in_hand, level), "prompt"
+        elif self._in_hand not in self._prompts:
             phase = "measuring"
         elif prompt is None:
             phase = "unreadable"
@@ -134,6 +138,12 @@ class Board:
         passage = None if self._status is None else self._status.get("passage")
         return passage if isinstance(passage, dict) and passage.get("passage_id") == self._in_hand else {}
 
+    def _unrecorded(self, passage: Mapping[str, Any]) -> str | None:
+        """What a lane that cannot write its record says of the vehicle: it has no verdict for it, only a level."""
+        journal = None if self._status is None else self._status.get("journal")
+        writes = not isinstance(journal, dict) or journal.get("recorded") is not False
+        return None if writes or passage.get("level") not in UNRECORDED else str(passage["level"])
+
     def _context(self) -> dict[str, Any]:
         """Word -> value and who said it; nothing of another vehicle."""
         words = self.declared.get("words")
@@ -149,6 +159,22 @@ class Board:
             "late": passage_id in self._late,
             "outcome": self.outcomes.get(passage_id),
         }
+
+
+def unrecorded(passage_id: str, level: str) -> dict[str, Any]:
+    """The prompt of a level that stands in no record: nothing is known of its evidence."""
+    return {
+        "passage_id": passage_id,
+        "level": level,
+        "revision": None,
+        "final": False,
+        "issued_utc": None,
+        "measuring": False,
+        "audited": False,
+        "lines": [line("reason.not_recorded", {}, "The lane cannot write its record")],
+        "parts": [],
+        "trained_on": "",
+    }
 
 
 def group_of(prompt: Mapping[str, Any]) -> str:

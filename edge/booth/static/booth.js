@@ -102,6 +102,8 @@ class Page {
     document.body.dataset.level = level;
     document.body.dataset.phase = phase;
     this.headline(phase, level, now);
+    const { recorded, clock } = this.state.lane ?? { recorded: true, clock: true };
+    $("lane-note").textContent = [recorded ? "" : t("lane.not_recorded"), clock ? "" : t("lane.clock")].join(" ").trim();
     this.measuring(phase, now);
     this.alarm.show(level === "open_now" ? now.passage_id : null);
     $("silence").hidden = level !== "open_now" || this.alarm.silenced(now.passage_id);

@@ -41,7 +41,7 @@ export class Outcomes {
     this.target = target;
     $("outcome").dataset.passage = target.passage_id;
     const here = target.passage_id === state.now?.passage_id;
-    const when = target.prompt ? time(new Date(target.prompt.issued_utc), { named: false }) : "";
+    const when = target.prompt?.issued_utc ? time(new Date(target.prompt.issued_utc), { named: false }) : "";
     $("target").textContent = t(here ? "outcome.here" : "outcome.past", { time: when });
     $("note").textContent = this.notes.get(target.passage_id) ?? "";
     const waiting = this.page.queue.of(target.passage_id);
@@ -175,7 +175,7 @@ export class Outcomes {
   send(target, outcome, corrects = null) {
     this.notes.delete(target.passage_id);
     if (this.page.queue.of(target.passage_id)) return;
-    const shown = target.prompt ? { level: target.prompt.level, revision: target.prompt.revision, audited: target.prompt.audited } : null;
+    const shown = target.prompt?.revision ? { level: target.prompt.level, revision: target.prompt.revision, audited: target.prompt.audited } : null;
     const officer = this.page.settings.officer?.id ?? null;
     this.page.queue.add({ passage_id: target.passage_id, outcome, corrects, shown, officer });
   }

@@ -1,7 +1,8 @@
 """A lane without sensors: journal, publisher, replay and control socket are the daemon's own; lorries are told to it.
 
 One JSON object a line on stdin, one answered on stdout: ``{"do": "enter", "passage_id"}``, ``{"do": "leave"}``,
-``{"do": "verdict", "verdict": {…}}``, ``{"do": "sick", "sick": {device: cause}}``, ``{"do": "rows", "kind"}``.
+``{"do": "verdict", "verdict": {…}}``, ``{"do": "sick", "sick": {device: cause}}``, ``{"do": "full", "level"}``,
+``{"do": "rows", "kind"}``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Stage:
         self.began_s = 0.0
         self.context: list[Any] = []
         self.known, self.sources = Context(shelter="shed"), Sources()
+        self.recorded = True
         self.sick: dict[str, str] = {}  # device -> what it says of itself
         lane = self.config.lane
         self.publisher = Publisher(
@@ -57,7 +59,7 @@ class Stage:
         state = LaneState(
             site=self.config.lane.site, lane=self.config.lane.name, boot_id=self.journal.boot_id, version="0.1.0",
             up_s=1.0, model="concealment-1", model_faults=(), endpoints={},
-            journal_sequence=0 if last is None else last.sequence, recorded=True, in_hand=hand,
+            journal_sequence=0 if last is None else last.sequence, recorded=self.recorded, in_hand=hand,
         )  # fmt: skip
         return status.document(state, devices, ClockQuality(True, 1_000), {})
 
@@ -66,6 +68,10 @@ class Stage:
             self.journal.append("passage.opened", order["passage_id"], {"began_utc": "2026-03-01T10:15:02Z"})
             self.known, self.sources = Context(shelter="shed"), Sources()
             self.in_hand, self.began_s = InHand(order["passage_id"], 0.0, 45.0, None, False), time.monotonic()
+        elif order["do"] == "full":  # the disk: levels go out with the state only
+            self.recorded = order["level"] is None
+            if self.in_hand is not None and order["level"] is not None:
+                self.in_hand = replace(self.in_hand, level=order["level"], final=True)
         elif order["do"] == "sick":
             self.sick = order["sick"]
         elif order["do"] == "leave":

@@ -109,3 +109,18 @@ def test_what_is_known_of_the_vehicle_is_shown_with_who_said_it(stage: Any, page
     page.locator("#panel-close").click()
     stage.enter()
     expect(page.locator("#vehicle")).to_have_attribute("data-known", "2")
+
+
+def test_a_lane_that_cannot_write_shows_its_level_and_says_so_whatever_stood_there_before(
+    stage: Any, page: Page
+) -> None:
+    stage.lorry("no_search")
+    expect(page.locator("body")).to_have_attribute("data-level", "no_search")
+    for level in ("recheck", "open_now"):
+        stage.order(do="full", level=level)
+        expect(page.locator("#word")).to_have_text(WORDS[level])
+        expect(page.locator("#lines")).to_have_text("The lane cannot write its record: decide without it")
+        expect(page.locator("#lane-note")).to_contain_text("Nothing is recorded")
+    stage.order(do="full", level=None)
+    expect(page.locator("#word")).to_have_text(WORDS["no_search"])
+    expect(page.locator("#lane-note")).to_have_text("")
