@@ -271,7 +271,9 @@ async def readings(name: str, config: Config, around: Surroundings) -> AsyncIter
                 raise type(cause)(f"{name}: {cause}") from None
             session.reject(dropped)
             for frame in frames:
-                yield session.reading(frame)
+                reading = session.reading(frame)
+                assembler.recycle(frame)
+                yield reading
             if frames:
                 silent_from_s = loop.time()
                 session.count(assembler.tally.counts + control.counts)

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.driver import DriverFault
+from drivers.wire.datagrams import AT_ONCE, Datagrams, sender_of
 
 LEADER, TRAILER, PAYLOAD = 1, 2, 3
 EXTENDED_ID = 0x80
@@ -39,9 +40,10 @@ QUIET_NS = 10_000_000  # assumed: reordering in a switch is over by then
 ASK_EVERY_NS, ASKS, RANGES_PER_ASK = 20_000_000, 4, 32  # assumed
 TICK_S = 0.01
 LONGEST_PACKET = 9216  # jumbo frames end here
+LONGEST_LEADER = 576  # assumed: an image's has 44 or 56 bytes, chunk data makes it longer
 MOST_PACKETS = 0xFFFFFE  # 24-bit packet ids
 SMALLEST_BUFFER = 1 << 20
-PACKETS_AT_ONCE = 512  # then other tasks of the lane have their turn
+BATCHES_AT_ONCE = 8  # then other tasks of the lane have their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Frame:
 
     block_id: int
     timestamp: int  # ticks of the device's own clock; 0 where a later frame overtook this one
-    pixels: bytes
+    pixels: bytearray  # of the assembler's own: give it back by `recycle` when it has been unpacked
     first_monotonic_ns: int
 
 
@@ -143,7 +145,7 @@ def decode_leader(content: memoryview) -> Leader:
     return Leader(payload_type, timestamp, Geometry(height, width, code), padded)
 
 
-def unpack(pixels: bytes, geometry: Geometry) -> NDArray[np.uint16]:
+def unpack(pixels: bytes | bytearray, geometry: Geometry) -> NDArray[np.uint16]:
     """Counts, (rows, columns) uint16; Mono16 is little-endian inside the big-endian framing."""
     count = geometry.rows * geometry.columns
     if geometry.pixel_format == MONO16:
@@ -155,7 +157,7 @@ def unpack(pixels: bytes, geometry: Geometry) -> NDArray[np.uint16]:
     return counts.reshape(geometry.rows, geometry.columns)
 
 
-def _unpack_12(pixels: bytes, count: int) -> NDArray[np.uint16]:
+def _unpack_12(pixels: bytes | bytearray, count: int) -> NDArray[np.uint16]:
     """Mono12Packed: b0 = p0[11:4], low nibble of b1 = p0[3:0], high nibble = p1[3:0], b2 = p1[11:4]."""
     padded = np.zeros(math.ceil(count / 2) * 3, np.uint16)
     padded[: len(pixels)] = np.frombuffer(pixels, np.uint8)
@@ -239,6 +241,11 @@ class Assembler:
         return math.ceil(self._geometry.frame_bytes / self._content(extended))
 
     @property
+    def longest(self) -> int:
+        """Bytes of the longest datagram that makes sense: a full packet, or a leader with what it may carry."""
+        return max(self._packet_size - IP_UDP_HEADERS, LONGEST_LEADER)
+
+    @property
     def busy(self) -> bool:
         """Whether a frame is open."""
         return bool(self._open)
@@ -268,6 +275,26 @@ class Assembler:
         block.last_ns = now_ns
         return self._whole(block) if block.got == len(block.seen) else None
 
+    def take_run(self, block_id: int, first: int, contents: NDArray[np.uint8], now_ns: int) -> bool:
+        """Full payload packets ``first``, ``first + 1``, … of an open frame at once, (packets, bytes) uint8.
+
+        False where anything about them is not as usual: nothing was taken then, and each goes through `take`.
+        """
+        block, count = self._open.get(block_id), len(contents)
+        if block is None or block.extended or contents.shape[1] != self._content(extended=False):
+            return False
+        end = first + count
+        if first <= block.highest or end >= len(block.seen) - 1:  # the last one may be shorter
+            return False
+        start = (first - 1) * contents.shape[1]
+        np.frombuffer(block.pixels, np.uint8)[start : start + contents.size].reshape(contents.shape)[:] = contents
+        block.seen[first:end] = b"\1" * count
+        block.got += count
+        block.highest = end - 1
+        block.last_ns = now_ns
+        self.tally.full_packets += count
+        return True
+
     def _begin(self, packet: Packet, now_ns: int) -> _Open:
         """Room for a new frame; the oldest open one gives way."""
         if len(self._open) == OPEN_FRAMES:
@@ -278,7 +305,8 @@ class Assembler:
             self.tally.counts["block ids began again"] += 1
         self._newest_id = packet.block_id
         seen = bytearray(self._packets(packet.extended) + 2)
-        block = _Open(packet.block_id, packet.extended, self._buffers.pop(), seen, now_ns, now_ns)
+        pixels = self._buffers.pop() if self._buffers else bytearray(self._geometry.frame_bytes)
+        block = _Open(packet.block_id, packet.extended, pixels, seen, now_ns, now_ns)
         self._open[packet.block_id] = block
         return block
 
@@ -356,9 +384,14 @@ class Assembler:
         overtaken = block.first_ns < self._newest_ns
         self._newest_ns = max(self._newest_ns, block.first_ns)
         timestamp = 0 if overtaken else block.leader.timestamp
-        frame = Frame(block.block_id, timestamp, bytes(block.pixels), block.first_ns)
+        frame = Frame(block.block_id, timestamp, block.pixels, block.first_ns)
         self._close(block)
         return frame
+
+    def recycle(self, frame: Frame) -> None:
+        """Nobody looks at the frame's pixels any more: the next one may be written there, every byte of it."""
+        if len(self._buffers) < OPEN_FRAMES + WHOLE_FRAMES:
+            self._buffers.append(frame.pixels)
 
     def _drop(self, block: _Open, why: str) -> None:
         if block.refused is None:
@@ -368,11 +401,11 @@ class Assembler:
             more = f" and {len(ranges) - 4} more ranges" if len(ranges) > 4 else ""
             why = f"incomplete, {why}: packets {named}{more} of 0-{len(block.seen) - 1} missing"
         self.dropped.append(Dropped(block.block_id, why, block.leader_bytes))
+        self._buffers.append(block.pixels)
         self._close(block)
 
     def _close(self, block: _Open) -> None:
         del self._open[block.block_id]
-        self._buffers.append(block.pixels)
         self._done.append(block.block_id)
 
     def due(self, now_ns: int) -> list[Missing]:
@@ -395,6 +428,30 @@ class Assembler:
         return wanted
 
 
+class HeaderColumns:
+    """The headers of many datagrams as one column of numbers over their memory, (datagrams, bytes) uint8.
+
+    Status, block, format and packet id stand in eight bytes, the id lowest: the next packet of a frame is one more.
+    """
+
+    def __init__(self, content: NDArray[np.uint8]) -> None:
+        self._header: NDArray[np.uint64] = np.ndarray((len(content),), ">u8", content.base, 0, (content.strides[0],))
+
+    def runs(self, lengths: NDArray[np.uint32]) -> list[tuple[int, int]]:
+        """(begin, end) of packets of one kind, frame and length that follow one another."""
+        count = len(lengths)
+        header = self._header[:count].astype(np.uint64)
+        ends = ((header[1:] - header[:-1] != 1) | (lengths[1:] != lengths[:-1])).nonzero()[0]
+        begins = [0, *(ends + 1).tolist()]
+        return list(zip(begins, [*begins[1:], count], strict=True)) if count else []
+
+    def place(self, index: int) -> tuple[int, int] | None:
+        """Block and packet id of a payload packet of good status; None where it is anything else."""
+        header = int(self._header[index])
+        status, block_id, word = header >> 48, header >> 32 & 0xFFFF, header & 0xFFFFFFFF
+        return (block_id, word & 0xFFFFFF) if status == STATUS_OK and word >> 24 == PAYLOAD else None
+
+
 class GvspReceiver:
     """The stream's socket: packets of one device into an assembler, whole frames out."""
 
@@ -412,7 +469,9 @@ class GvspReceiver:
         self._ask_again, self._monotonic_ns = ask_again, monotonic_ns
         self._wanted_bytes = max(SMALLEST_BUFFER, 4 * frame_bytes)  # four frames: a lane that was busy for a while
         self._socket: socket.socket | None = None
-        self._packet = bytearray(LONGEST_PACKET + 1)
+        self._datagrams = Datagrams(assembler.longest + 1)  # close together, so that they stay in the cache
+        self._sender = sender_of(device)
+        self._headers = HeaderColumns(self._datagrams.content)
         self._frames: deque[Frame] = deque(maxlen=WHOLE_FRAMES)
         self._news = asyncio.Event()
         self._lost: Exception | None = None
@@ -465,31 +524,51 @@ class GvspReceiver:
 
     def _on_readable(self) -> None:
         assert self._socket is not None
-        for _ in range(PACKETS_AT_ONCE):
+        for _ in range(BATCHES_AT_ONCE):
             try:
-                size, sender = self._socket.recvfrom_into(self._packet)
-            except (BlockingIOError, InterruptedError):
-                break
+                count = self._datagrams.receive(self._socket)
             except OSError as error:
                 self.fail(error)
                 break
-            self._take(size, sender[0])
+            self._take_all(count)
+            if count < AT_ONCE:
+                break
         if self._assembler.busy and self._tick is None:
             self._tick = asyncio.get_running_loop().call_later(TICK_S, self._on_tick)
 
-    def _take(self, size: int, sender: str) -> None:
+    def _take_all(self, count: int) -> None:
+        """What came by one call: runs of full packets at once, everything else one by one."""
+        now_ns = self._monotonic_ns()
+        if (self._datagrams.senders[:count] != self._sender).any():
+            runs = [(index, index + 1) for index in range(count)]
+        else:
+            runs = self._headers.runs(self._datagrams.lengths[:count])
+        for begin, end in runs:
+            if end - begin > 1 and self._take_run(begin, end, now_ns):
+                continue
+            for index in range(begin, end):
+                self._take(index, now_ns)
+
+    def _take_run(self, begin: int, end: int, now_ns: int) -> bool:
+        size = int(self._datagrams.lengths[begin])
+        contents = self._datagrams.content[begin:end, HEADER:size]
+        place = self._headers.place(begin)
+        return place is not None and self._assembler.take_run(*place, contents, now_ns)
+
+    def _take(self, index: int, now_ns: int) -> None:
         counts = self._assembler.tally.counts
-        if sender != self._device:
+        if self._datagrams.senders[index] != self._sender:
             counts["packets from other addresses"] += 1
             return
         frame = None
         try:
-            frame = self._assembler.take(memoryview(self._packet)[:size], self._monotonic_ns())
+            frame = self._assembler.take(self._datagrams.datagram(index), now_ns)
         except DriverFault:
             counts["damaged packets"] += 1
         if frame is not None:
             if len(self._frames) == WHOLE_FRAMES:
                 counts[TOO_SLOW] += 1
+                self._assembler.recycle(self._frames.popleft())
             self._frames.append(frame)
         if frame is not None or self._assembler.dropped:
             self._news.set()
