@@ -8,6 +8,7 @@ in the picture: it comes from a recorded dark frame, or stays in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,6 +25,7 @@ OPEN_MEDIAN, OPEN_LOW = (
 )  # assumed: an open line against the brightest seen, median and 5th percentile of elements
 FAN_SHARE = 0.3  # assumed: the dim end of a fan beam against its middle
 OPEN_QUANTILE = 95.0  # of an element's lines: its brightest, without the noise of a maximum
+LINES_AT_ONCE = 32  # assumed: open air at an end is that long, or a few times
 MIN_AIR_LINES = 2
 GAIN_RANGE = (0.5, 2.0)  # x the median of its neighbours; as for bad pixels of the imager
 NEIGHBOURS = 31  # elements; the fan's own profile is smooth over so many
@@ -106,12 +108,27 @@ def open_ends(lines: NDArray[np.float64]) -> tuple[int, int]:
         return 0, 0
     if float(np.percentile(brightest, 20)) < FAN_SHARE * float(brightest.max()):
         return 0, 0  # much of the detector never saw the beam: another axis, or an inverted picture
-    ratio = np.where(whole[:, None], kept[:, usable] / brightest[usable], 0.0)
-    middle: NDArray[np.float64] = np.asarray(np.median(ratio, axis=1))
-    is_open: NDArray[np.bool_] = (middle >= OPEN_MEDIAN) & (np.percentile(ratio, 5, axis=1) >= OPEN_LOW)
-    if is_open.all():
-        return len(lines), 0
-    return int(np.argmin(is_open)), int(np.argmin(is_open[::-1]))
+    usable_lines, full = kept[:, usable], brightest[usable]
+
+    def are_open(part: slice) -> NDArray[np.bool_]:
+        ratio = np.where(whole[part, None], usable_lines[part] / full, 0.0)
+        bright = np.median(ratio, axis=1) >= OPEN_MEDIAN
+        return np.asarray(bright & (np.percentile(ratio, 5, axis=1) >= OPEN_LOW), np.bool_)
+
+    head = _run(are_open, len(kept), from_end=False)
+    return (head, 0) if head == len(kept) else (head, _run(are_open, len(kept), from_end=True))
+
+
+def _run(are_open: Callable[[slice], NDArray[np.bool_]], count: int, *, from_end: bool) -> int:
+    """How many lines are open from one end inwards; looked at some at a time, because most lie behind the first that
+    is not."""
+    for at in range(0, count, LINES_AT_ONCE):
+        size = min(LINES_AT_ONCE, count - at)
+        part = slice(count - at - size, count - at) if from_end else slice(at, at + size)
+        found = are_open(part)[:: -1 if from_end else 1]
+        if not found.all():
+            return at + int(np.argmin(found))
+    return count
 
 
 def _corrected(

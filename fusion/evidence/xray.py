@@ -109,7 +109,11 @@ def _pooled(transmission: Floats, step: int) -> Floats:
 def _air(share: Floats) -> Floats | None:
     """Open beam of each detector element, (rows, 1) or (1, columns), or None where no line of the scan is open."""
     ways = [(np.asarray(lines, np.float64), axis) for lines, axis in ((share.T, 0), (share, 1))]
-    ends = [(open_ends(lines), lines, axis) for lines, axis in ways]
+    ends = []
+    for lines, axis in ways:
+        ends.append((open_ends(lines), lines, axis))
+        if min(ends[-1][0]) > 0:  # air at both ends: that is the way the vehicle went
+            break
     (head, tail), lines, axis = max(ends, key=lambda one: (min(one[0]) > 0, sum(one[0])))
     if head + tail < 2:
         return None
