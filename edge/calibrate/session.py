@@ -8,6 +8,7 @@ device's old calibration holds until that moment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -26,14 +27,16 @@ from calibration.response import Response
 from calibration.stationxml import StationXmlFault, read_stationxml
 from calibration.store import Store
 from drivers.co2 import maintenance
-from drivers.driver import Identity, Surroundings
+from drivers.driver import DriverFault, Identity, Surroundings
 from drivers.presence import modbus_io
+from edge.calibrate import empties
 from edge.calibrate.capture import Captured, Live, Show, capture, open_feed
 from edge.config import Device
 
 STALE_S = 2 * 3600.0  # assumed: gas, loads and weather of two hours ago are others
 DAY_NS = 86_400 * 10**9
 IDENTIFY_S = 10.0
+PRESSURE_HPA = (500.0, 1150.0)  # as the procedure's own limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,10 @@ class Session:
         around: Surroundings,
         told: Told,
         now_utc_ns: Callable[[], int] = time.time_ns,
+        bundles: Path | None = None,
     ) -> None:
         self._device, self._procedure, self._store, self._around = device, procedure, store, around
-        self._told, self._now_utc_ns = told, now_utc_ns
+        self._told, self._now_utc_ns, self._bundles = told, now_utc_ns, bundles
         self._active = store.active().get(device.name)
         self._folder = store.root / "unfinished" / f"{device.name}-{procedure.name}"
         self.about = self._about()
@@ -94,7 +98,11 @@ class Session:
         self._check_references()
         identity = await self._identify()
         raw, resumed = await self._measure(confirm, show)
-        outcome = self._procedure.compute(raw)
+        try:
+            outcome = self._procedure.compute(raw)
+        except RecordFault:
+            self.restart()  # what was measured in a wrong set-up is not gone on with
+            raise
         kept = None
         if (outcome.passed or self._procedure.test) and key is not None:
             kept = self._store.append(self._draft(outcome, raw, identity), raw, key)
@@ -161,14 +169,14 @@ class Session:
         steps = self.steps()
         if not steps:
             return await self._act(confirm), ()
+        if self._procedure.name == "background" and self._bundles is not None:
+            return await self._collect(confirm, steps[0], show, self._bundles), ()
         done = dict(self._unfinished(steps))
         arrays: dict[str, Any] = {}
         about = dict(self.about)
         for captured in done.values():
             _take(captured, arrays, about)
         todo = [step for step in steps if step.key not in done]
-        if todo and todo[0].seconds == 0:
-            raise BadSetup(f"{self._procedure.name}: nothing was collected; see lanepulse calibrate --help")
         async with open_feed(self._device, self._around) as feed:
             if self._device.driver.MODALITY != "xray":  # a scanner is silent until somebody scans
                 await feed.began.wait()
@@ -180,6 +188,16 @@ class Session:
                 _take(captured, arrays, about)
         return Raw(arrays, about), tuple(done)
 
+    async def _collect(self, confirm: Confirm, step: Step, show: Show, bundles: Path) -> Raw:
+        """What the lane itself has recorded."""
+        await confirm(step)
+
+        def told(number: int, of: int) -> None:
+            show(Live(f"{number} of {of} bundles read", number / of, None))
+
+        found = await asyncio.to_thread(empties.collect, bundles, told)
+        return Raw(found.arrays, self.about)
+
     async def _act(self, confirm: Confirm) -> Raw:
         """A procedure that sets something on the device and reads it back."""
         name, config = self._device.name, self._device.config
@@ -190,9 +208,19 @@ class Session:
                 await maintenance.switch_off_self_correction(name, config)
             after: float = await maintenance.self_correction(name, config)
             return Raw({"before/on": np.array([float(before)]), "after/on": np.array([float(after)])}, self.about)
+        wanted = float(self.about["references"]["barometer"]["value"])
+        if not PRESSURE_HPA[0] <= wanted <= PRESSURE_HPA[1]:
+            raise BadSetup(
+                f"barometer: {wanted:g} hPa is no air pressure; give the station's own, not that of sea level"
+            )
         before = await maintenance.pressure_hpa(name, config)
-        await maintenance.write_pressure(name, config, float(self.about["references"]["barometer"]["value"]))
-        after = await maintenance.pressure_hpa(name, config)
+        try:
+            await maintenance.write_pressure(name, config, wanted)
+            after = await maintenance.pressure_hpa(name, config)
+        except BaseException:  # an interrupt too: the device as it was
+            with contextlib.suppress(DriverFault, OSError, TimeoutError):
+                await maintenance.write_pressure(name, config, before)
+            raise
         return Raw({"before/hpa": np.array([before]), "after/hpa": np.array([after])}, self.about)
 
     async def _undo(self, raw: Raw) -> None:

@@ -137,7 +137,7 @@ def measured(
     try:
         key = None if dry_run else keys.load_signing(places.signing)
         with leased(places, device.name):
-            session = Session(device, procedure, store_of(places), around(), told)
+            session = Session(device, procedure, store_of(places), around(), told, bundles=places.bundles)
             if restart:
                 session.restart()
             confirm = _confirming(yes or settings.json, session.steps())

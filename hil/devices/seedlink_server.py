@@ -8,8 +8,9 @@ connections are closed); ``refuse`` (ERROR to every command) and ``accept``; ``d
 
 Out of tune: ``{"do": "detune", "sensor": "B1", "f0_hz": 4.9, "damping": 0.6, "gain": 1.1, "polarity": -1, "coupled":
 false}`` (fed counts get gain and polarity, generated ones all of it) and ``{"do": "swap", "sensors": ["B1", "B2"]}``.
-It makes signals of its own by ``{"do": "live", "what": "rest", "seconds": 60, "speed": 1}`` (``plate``, ``release``, or
-``tap`` with ``at``), over and over until ``{"do": "live"}``; ``speed`` above 1 lets its clock run so much faster.
+It makes signals of its own by ``{"do": "live", "what": "rest", "seconds": 60, "speed": 1, "level": 0.3}`` (``plate``,
+``release``, or ``tap`` with ``at``; the level is the ground's at rest), over and over until ``{"do": "live"}``;
+``speed`` above 1 lets its clock run so much faster.
 """
 
 from __future__ import annotations
@@ -239,7 +240,7 @@ class Server:
         seconds = float(order.get("seconds", 60.0))
         match order["what"]:
             case "rest":
-                return geophones.at_rest(self.elements, seconds, self.rate_hz, random)
+                return geophones.at_rest(self.elements, seconds, self.rate_hz, random, float(order.get("level", 0.3)))
             case "plate":
                 return geophones.on_a_plate(self.elements, seconds, self.rate_hz, random)
             case "release":

@@ -59,6 +59,22 @@ def huddle(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
     return [(found.result("gain B2/B1"), gain)]
 
 
+def tap(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
+    """No interval: channels and polarities are right or not."""
+    order = [str(name) for name in random.permutation(["B1", "B2", "G1"])]
+    signs = {name: int(random.choice([-1, 1])) for name in order}
+    elements = {name: Element(polarity=signs[name]) for name in order}
+    steps = {}
+    for at in ("B1", "B2", "G1"):
+        waves = world.tapped(elements, at, 5, RATE_HZ, random)
+        steps[f"tap-{at}"] = {channel: waves[name] for channel, name in zip(("B1", "B2", "G1"), order, strict=True)}
+    found = vibration.tap(raw_of(steps, sensors=["B1", "B2", "G1"]))
+    right = found.settings["channels"] == dict(zip(("B1", "B2", "G1"), order, strict=True)) and all(
+        np.sign(found.settings[f"response.{name}"]["sensitivity_counts_per_m_s"]) == signs[name] for name in order
+    )
+    return [(Quantity("map and polarity", "1", float(right)), 1.0)]
+
+
 def noise(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
     asd = float(10 ** random.uniform(-8.5, -6.5))
     level = 1 + random.normal() * 0.01
@@ -294,7 +310,7 @@ def clock(random: Random, raw_of: RawOf, coil: dict[str, Any]) -> list[Pair]:
 
 
 PROCEDURES = [
-    two_point, zero, span, lag, step, huddle, noise, background,
+    two_point, zero, span, lag, step, huddle, tap, noise, background,
     mmwave_two_point, flat, netd, bad_pixels, metres,
     xray_dark, xray_air, xray_bad_elements, xray_penetration, xray_resolution,
     switches, clock,

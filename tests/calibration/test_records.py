@@ -109,6 +109,21 @@ def test_tampering_is_found(tamper: Any, store: Store, key: Ed25519PrivateKey) -
     assert store.verify(key.public_key()) != []
 
 
+@pytest.mark.parametrize("tamper", [None, _changed_gain, _changed_raw, _two_swapped, _one_gone, _signature_of_another])
+def test_openssl_alone_finds_what_was_tampered_with(tamper: Any, store: Store, key: Ed25519PrivateKey) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    guide = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text()
+    script = guide.partition("<!-- check -->\n```sh\n")[2].partition("```")[0]
+    assert script  # the engineer's guide has it, word for word
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (store.root / "signing.pub").write_bytes(public)
+    if tamper is not None:
+        tamper(store.root)
+    done = subprocess.run(["sh", "-c", script], cwd=store.root, capture_output=True, text=True)
+    assert (done.returncode == 0) == (tamper is None), done.stdout + done.stderr
+
+
 def test_a_chain_that_was_cut_at_its_end_is_found_by_what_the_journal_knows(store: Store) -> None:
     known = {kept.record.number: kept.id for kept in store.entries()}
     assert follows(store.entries(), known) == []
