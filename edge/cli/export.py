@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edge import json_text
 from edge.cli.main import DONE, WRONG_USE
 from edge.cli.options import Settings, common
 from edge.cli.output import say_json, say_table, tell
@@ -27,20 +28,28 @@ LONGEST_KEY = 4096
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="For research: passage ids become keyed hashes (32 bytes or more in this file), free text is left out.",
 )
+@click.option("--purpose", default="not given", help="Why, and for whom; it is recorded.")
 @common
-def command(settings: Settings, folder: Path, form: str, lake: Path | None, pseudonymise: Path | None) -> int:
+def command(
+    settings: Settings, folder: Path, form: str, lake: Path | None, pseudonymise: Path | None, purpose: str
+) -> int:
     """Write the record's tables into FOLDER. What they hold stands in docs/data-dictionary.md."""
     need("analysis", "pyarrow")
     from edge.records.export import ExportFault, export
     from edge.records.lake import contents
+    from edge.records.risk import risk
 
     found = contents(lake or up_to_date(settings))
     key = None
     if pseudonymise is not None:
         with pseudonymise.open("rb") as file:
             key = file.read(LONGEST_KEY)
+    if lake is None:  # a lake of others has a record of its own, and no journal here
+        _recorded(settings, purpose, key is not None)
     try:
         counts = export(found, folder, form, key)
+        if key is not None:
+            (folder / "RISK.json").write_text(json_text.write(risk(found.files.get("bundles", ()))) + "\n")
     except (ExportFault, OSError) as fault:
         tell(str(fault))
         return WRONG_USE
@@ -51,3 +60,11 @@ def command(settings: Settings, folder: Path, form: str, lake: Path | None, pseu
     else:
         say_table(("table", "rows"), sorted(counts.items()))
     return DONE
+
+
+def _recorded(settings: Settings, purpose: str, pseudonymised: bool) -> None:
+    """Who took the record out of the house, before it is. Raises WordsRefused, ControlFault, JournalFault, KeyFault."""
+    from edge.referral.control import record
+
+    what = "export pseudonymised" if pseudonymised else "export"
+    record(settings.places(), "access", {"what": what, "purpose": purpose})

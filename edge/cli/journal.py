@@ -7,7 +7,7 @@ import sqlite3
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -107,8 +107,14 @@ def prune_by_rule(settings: Settings, dry_run: bool) -> int:
 def backup_of(settings: Settings, copy: Path) -> int:
     """Copy the lane's journal to COPY while the lane runs, and check the copy. It holds plates: keep it as such."""
     from edge.journal.backup import backup
+    from edge.referral.control import record
 
     made = backup(settings.places().journal, copy, _public(settings, None))
+    try:  # after it: a journal that is not whole gets no further row
+        record(settings.places(), "access", {"what": "journal backup", "purpose": f"copy to {copy.name[:60]}"})
+    except BaseException:
+        copy.unlink()
+        raise
     if settings.json:
         say_json({"copy": str(copy)} | asdict(made.found))
     else:
@@ -170,6 +176,33 @@ def salvage_rows(settings: Settings, out: Path, file: Path | None) -> int:
     else:
         say(f"{out}: {rows} rows, {intact} of them as they were written")
     return DONE if rows == intact else NO
+
+
+@command.command(
+    "looks",
+    epilog="\b\nExamples:\n  lanepulse journal looks --root lane/\n"
+    "  lanepulse journal looks --passage 01JQ0F7Y3W8V5R2M9K4T6B1N0D --json",
+)
+@click.option("--passage", help="Only looks at this passage.")
+@common
+def looks(settings: Settings, passage: str | None) -> int:
+    """Who looked at what points to a vehicle, when and why; newest last."""
+    from edge.journal.read import reading
+
+    with reading(settings.places().journal) as reader:
+        rows = [(row, row.document()) for row in reader.of_kind("access")]
+    shown = [(row, said) for row, said in rows if passage is None or passage in said["passages"]]
+    if settings.json:
+        say_json({"looks": [{"row": row.sequence, **said} for row, said in shown]})
+    else:
+        header = ("ROW", "WHEN", "WHAT", "PASSAGES", "OFFICER", "VIA", "PURPOSE")
+        say_table(header, [_look(row.sequence, said) for row, said in shown])
+    return DONE
+
+
+def _look(sequence: int, said: Any) -> tuple[object, ...]:
+    count = max(said["count"], len(said["passages"]))
+    return (sequence, said["entered_utc"], said["what"], count, said["officer"], said["via"], said["purpose"])
 
 
 _COUNTED = ("private_words", "bundles", "photos", "packs", "strays")
