@@ -22,7 +22,7 @@ from hil.bench import record_sql
 from hil.bench.measure import Row
 from hil.record_lake import write
 
-SIZES = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
+LARGEST = 10_000_000
 LANES, SITES, DAYS = 20, 5, 365
 MOST_MB = 2_000.0
 ENVIRONMENT = os.environ | {"PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": ""}
@@ -31,9 +31,10 @@ CLI = (sys.executable, "-m", "edge.cli.main", "analyse")
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One process."""
+    """One process: wall clock, processor time of both cores, and resident memory at its most."""
 
     seconds: float
+    cpu_s: float
     peak_mb: float
 
 
@@ -49,28 +50,51 @@ def generated(folder: Path, verdict_rows: int) -> Path:
     return lake
 
 
-def first_question(lake: Path) -> Row:
+def first_question(lake: Path) -> Iterator[str]:
     """Everything that a changed record costs once: files verified, vehicles joined."""
     for path in (lake / "kept").glob("*"):
         path.unlink()
-    ours = _run([*CLI, "counts", "--lake", str(lake), "--json"])
-    by_hand = _run([sys.executable, "-c", record_sql.joining(lake)])
-    print(f"  first question: {ours.peak_mb:.0f} MB, by hand {by_hand.peak_mb:.0f} MB", file=sys.stderr)
-    return Row(
-        "first question after a change", ours.seconds, by_hand.seconds, "s", "import, and SQL that joins by hand"
+    for path in (lake / "lanes").glob("*.seen"):
+        path.unlink()
+    yield _beside("first question", _run(_ours(lake, ["counts"])), _run(_by_hand(record_sql.joining(lake))), "a join")
+
+
+def questions(lake: Path, runs: int) -> Iterator[tuple[str, float]]:
+    """Each analysis as a line, with its peak memory in MB."""
+    for part, (arguments, statements) in record_sql.QUESTIONS.items():
+        pairs = [
+            (_run(_ours(lake, arguments)), _run(_by_hand(record_sql.asking(lake, statements)))) for _ in range(runs)
+        ]
+        ours, floor = (Run(*(median(getattr(pair[i], name) for pair in pairs) for name in FIELDS)) for i in (0, 1))
+        yield _beside(part, ours, floor, "the same question"), ours.peak_mb
+
+
+FIELDS = ("seconds", "cpu_s", "peak_mb")
+
+
+def _beside(what: str, ours: Run, floor: Run, asked: str) -> str:
+    row = Row(what, ours.seconds, floor.seconds, "s", f"importing the library, and {asked} in SQL by hand")
+    return (
+        f"{row.text()}; processor {ours.cpu_s:.1f} / {floor.cpu_s:.1f} s, {ours.peak_mb:.0f} / {floor.peak_mb:.0f} MB"
     )
 
 
-def questions(lake: Path, runs: int) -> Iterator[tuple[Row, float]]:
-    """Each analysis, with its peak memory in MB."""
-    for part, (arguments, statements) in record_sql.QUESTIONS.items():
-        ours, floor = [], []
-        for _ in range(runs):
-            ours.append(_run([*CLI, *arguments, "--lake", str(lake), "--json"]))
-            floor.append(_run([sys.executable, "-c", record_sql.asking(lake, statements)]))
-        times = [median(run.seconds for run in each) for each in (ours, floor)]
-        row = Row(part, times[0], times[1], "s", "import, and the same question in SQL by hand")
-        yield row, max(run.peak_mb for run in ours)
+def growth(lake: Path, largest: int) -> Iterator[tuple[int, Run]]:
+    """The whole answer for parts of the record: a fifth of one lane's year, one lane, two, six, all."""
+    names = [f"site{n % SITES + 1}/{n // SITES + 1}" for n in range(LANES)]
+    each = largest // LANES
+    yield each // 5, _run(_ours(lake, ["--of", names[0], "--since", "2025-03-01", "--until", "2025-05-12"]))
+    for lanes in (1, 2, 6, LANES):
+        some = [word for name in names[:lanes] for word in ("--of", name)]
+        yield each * lanes, _run(_ours(lake, some))
+
+
+def _ours(lake: Path, arguments: Sequence[str]) -> list[str]:
+    return [*CLI, *arguments, "--lake", str(lake), "--json"]
+
+
+def _by_hand(program: str) -> list[str]:
+    return [sys.executable, "-c", program]
 
 
 def _run(command: Sequence[str]) -> Run:
@@ -83,7 +107,7 @@ def _run(command: Sequence[str]) -> Run:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"bench: {' '.join(command)[:200]}: exit {process.returncode}")
-    return Run(seconds, usage.ru_maxrss / 1024)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def growth_svg(points: Sequence[tuple[int, float, float]]) -> str:
@@ -122,22 +146,24 @@ def main() -> None:
     """As the module says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="for the generated records and the plot; some 4 GB")
-    parser.add_argument("--largest", type=int, default=SIZES[-1])
+    parser.add_argument("--largest", type=int, default=LARGEST)
     parser.add_argument("--runs", type=int, default=3)
     chosen = parser.parse_args()
-    points = []
-    for size in (size for size in SIZES if size <= chosen.largest):
-        lake = generated(chosen.folder, size)
-        print(f"{size:,} verdict rows", flush=True)
-        print(first_question(lake).text(), flush=True)
-        whole = _run([*CLI, "--lake", str(lake), "--json"])
-        print(f"  the whole answer: {whole.seconds:.1f} s, {whole.peak_mb:.0f} MB", flush=True)
-        points.append((size, whole.seconds, whole.peak_mb))
-    (chosen.folder / "growth.svg").write_text(growth_svg(points), encoding="utf-8")
-    peaks = []
-    for row, peak_mb in questions(generated(chosen.folder, points[-1][0]), chosen.runs):
-        print(f"{row.text()}, {peak_mb:.0f} MB", flush=True)
+    lake = generated(chosen.folder, chosen.largest)
+    print(f"{chosen.largest:,} verdict rows", flush=True)
+    for line in first_question(lake):
+        print(line, flush=True)
+    peaks, points = [], []
+    for line, peak_mb in questions(lake, chosen.runs):
+        print(line, flush=True)
         peaks.append(peak_mb)
+    for rows, run in growth(lake, chosen.largest):
+        print(
+            f"whole answer of {rows:10,} rows: {run.seconds:6.1f} s, processor {run.cpu_s:.1f} s, {run.peak_mb:.0f} MB"
+        )
+        points.append((rows, run.seconds, run.peak_mb))
+        peaks.append(run.peak_mb)
+    (chosen.folder / "growth.svg").write_text(growth_svg(points), encoding="utf-8")
     print(f"memory at most {max(peaks):.0f} MB of {MOST_MB:.0f}; growth: {chosen.folder / 'growth.svg'}")
 
 
