@@ -52,9 +52,19 @@ def pictures(raw: Raw, step: str, least: int) -> list[Floats]:
             raise BadSetup(
                 f"{step}: detectors of {found[0].shape[0]} and {picture.shape[0]} elements: another scanner?"
             )
-        if not np.all(np.isfinite(picture)):
-            raise BadSetup(f"{step}: lines are missing in a picture: have it sent again")
+    found = [_standing_still(picture) for picture in found]
+    if not all(np.all(np.isfinite(picture)) for picture in found):
+        raise BadSetup(f"{step}: lines are missing in a picture: have it sent again")
     return found
+
+
+def _standing_still(picture: Floats) -> Floats:
+    """With the few elements that the driver left out, since they showed one value throughout, at the level of the rest:
+    they stand still here too, and are told as bad."""
+    gone: NDArray[np.bool_] = np.all(np.isnan(picture), axis=1)
+    if not gone.any() or gone.mean() > MOST_BAD_SHARE:
+        return picture
+    return np.where(gone[:, None], np.median(picture[~gone]), picture)
 
 
 def _known(raw: Raw, name: str, elements: int) -> Floats:
@@ -274,6 +284,7 @@ def _corrected(raw: Raw, picture: Floats) -> Floats:
     below = _known(raw, "dark", len(picture))
     share = (picture - below[:, None]) / np.maximum(_known(raw, "air", len(picture)) - below, 1e-6)[:, None]
     share[[element for element in raw.about.get("known", {}).get("bad", ()) if element < len(share)]] = np.nan
+    share[np.ptp(picture, axis=1) == 0] = np.nan
     return np.asarray(share, np.float64)
 
 

@@ -61,6 +61,19 @@ def test_dark_and_air_of_each_element_are_found_and_make_air_one() -> None:
     assert float(np.nanmean(picture)) == pytest.approx(1.0, abs=0.003)  # clipped at 1 from above
 
 
+def test_elements_that_the_driver_left_out_are_told_as_bad_and_stop_nothing() -> None:
+    def without(piece: str) -> Any:
+        picture = np.array(shown(piece))
+        picture[12] = np.nan
+        return picture
+
+    dark = xray.dark(two("dark", without("dark"), without("dark")))
+    assert dark.passed
+    found = xray.bad_pixels(Raw({"dark/image-0": without("dark"), "air/image-0": without("air")}))
+    assert found.passed
+    assert found.settings["bad"] == [12]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
