@@ -20,7 +20,7 @@ from pydantic import Field
 from calibration.record import RecordFault
 from drivers.reading import ButtonPress, Modality, Reading
 from drivers.xray.plates import MAX_TEXT
-from edge import active_model, audit, control, diagnostics, keys
+from edge import active_model, audit, control, diagnostics, keys, run_book
 from edge.button_box import ButtonBox
 from edge.calibrate.bookkeeping import store_of, take_up
 from edge.calibrate.in_force import InForce
@@ -78,7 +78,9 @@ async def run(config: LaneConfig, places: Places) -> None:
     with Journal.open(places.journal, signing) as journal:
         changes.take_up(places, journal)
         daemon = _Daemon(config, places, journal, curve, model)
+        run_book.started(journal, places.last_end, version("lanepulse"), model.name)
         await daemon.serve()
+        run_book.stopped(journal)
 
 
 class Declared(ContextTable):

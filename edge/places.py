@@ -66,6 +66,11 @@ class Places:
         return self.state / "resume-notes.json"
 
     @property
+    def last_end(self) -> Path:
+        """How the service manager saw the last run end."""
+        return self.state / "last-end"
+
+    @property
     def control_socket(self) -> Path:
         return self.runtime / "control.sock"
 
