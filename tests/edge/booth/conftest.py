@@ -260,6 +260,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 @pytest.fixture
+def example() -> Callable[..., dict[str, Any]]:
+    """A verdict of the lane's own form, by passage and level."""
+    return verdict
+
+
+@pytest.fixture
 def https(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """The address of a booth with a certificate, and that certificate."""
     certificate, key = tmp_path / "booth.crt", tmp_path / "booth.key"

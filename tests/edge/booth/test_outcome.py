@@ -216,3 +216,19 @@ def test_the_lorry_that_left_keeps_its_button_until_it_has_an_outcome(stage: Any
     press(page, "nobody")
     expect(row).to_contain_text("searched (by hand), nobody")
     recorded(stage, page, gone)
+
+
+def test_what_a_push_button_cannot_say_is_asked_for_once(stage: Any, page: Page) -> None:
+    passage = here(stage, page)
+    outcome = {"searched": False, "technique": None, "found": None, "people": None, "where": None, "minutes": None,
+               "by": "officer", "secured": {}, "seals": [], "response": None, "reason": None}  # fmt: skip
+    shown = {"level": "search", "revision": 1, "audited": False}
+    body = {"schema": "lanepulse.outcome/1", "revision": 1, "corrects": None, "key": "box-0000000000000001",
+            "entered_utc": "2026-03-01T10:16:00Z", "officer": None, "via": "buttons lane-io", "shown": shown,
+            "outcome": outcome}  # fmt: skip
+    stage.order(do="append", kind="outcome", passage_id=passage, body=body)
+    press(page, "why")
+    choose(page, "load_seen")
+    expect(page.locator("#presses [data-press='why']")).to_have_count(0)
+    rows = recorded(stage, page, passage, 2)
+    assert (rows[1]["corrects"], rows[1]["outcome"]["reason"]) == (rows[0]["sequence"], "load_seen")
