@@ -57,6 +57,7 @@ def cases() -> Iterator[tuple[str, str, str, str]]:
             yield state, size, lights[(row + column) % 2], languages[(row + column) % 4]
     yield "measuring", "phone", "night", "de"
     yield "waiting", "booth", "day", "fr"
+    yield "open_now", "phone", "day", "de"  # the longest words beside the widest frame
 
 
 def opened(new_page: Callable[..., Page], size: str, light: str, language: str) -> Page:
