@@ -92,7 +92,7 @@ def covert_tests(asked: Asked) -> Section:
     table.insert(0, ("all", "", share(whole["prompted"] or 0, whole["tests"] or 0)))
     rates = [row[2] for row in table[1:]]
     charts = (rate_chart("Prompted, of covert tests", [f"{row[0]}: {row[1]}" for row in table[1:]], rates),)
-    sealed = one(relations.sealed(asked.record))["unopened"] or 0
+    sealed = relations.sealed(asked.record)
     notes = (
         *((f"{sealed} tests were sealed and never opened: what became of them is not known.",) if sealed > 0 else ()),
         "Volunteers aboard whom the lane judged; prompted by evidence, not by the draw. Intervals are exact.",

@@ -47,11 +47,13 @@ def vehicles_kept(found: Listed, scratch: Path, tables: Sequence[str], join: Joi
     question = hashlib.sha256(QUESTION.read_bytes()).hexdigest()
     paths = []
     for site, lane in found.lanes:
-        named = [file for file in found.files(site, lane) if file.table in tables]
-        path = _standing(found.lake, f"{site}.{lane}", _of(question, named))
+        of = hashlib.sha256(f"{question} {found.digest(site, lane)}".encode()).hexdigest()
+        path = _standing(found.lake, f"{site}.{lane}", of)
         if path is None:
             right = found.right(site, lane, tables)
-            path = _kept(found.lake, scratch, f"{site}.{lane}", _of(question, right), partial(join, right))
+            if len(right) < sum(file.table in tables for file in found.files(site, lane)):
+                of = _of(question, right)  # never taken for whole: the next question looks at the files again
+            path = _kept(found.lake, scratch, f"{site}.{lane}", of, partial(join, right))
         paths.append(path)
     return paths
 

@@ -112,29 +112,47 @@ class Contents:
 
 
 class Listed:
-    """What the lists of some lanes name. Files are looked at only when they are asked for."""
+    """What the lists of some lanes name. A list is read, and files are looked at, only when they are asked for."""
 
-    def __init__(self, lake: Path, lists: Mapping[tuple[str, str], _List]) -> None:
+    def __init__(self, lake: Path, raw: Mapping[tuple[str, str], bytes]) -> None:
         self.lake = lake
-        self._lists = lists
+        self._raw = raw
+        self._read: dict[tuple[str, str], _List] = {}
+
+    def _list(self, site: str, lane: str) -> _List:
+        if (site, lane) not in self._read:
+            self._read[site, lane] = _as_list(self.lake, site, lane, self._raw[site, lane])
+        return self._read[site, lane]
+
+    @property
+    def _lists(self) -> dict[tuple[str, str], _List]:
+        return {key: self._list(*key) for key in self._raw}
+
+    def digest(self, site: str, lane: str) -> str:
+        """Of a lane's list, which names every file with its own."""
+        return hashlib.sha256(self._raw[site, lane]).hexdigest()
+
+    def rows(self, table: str) -> int:
+        """Rows of a table, as the lists say."""
+        return sum(file.rows for known in self._lists.values() for file in known.files.get(table, []))
 
     @property
     def lanes(self) -> tuple[tuple[str, str], ...]:
         """Site and lane, sorted."""
-        return tuple(self._lists)
+        return tuple(self._raw)
 
     def files(self, site: str, lane: str) -> list[File]:
         """Every file of a lane that its list names, right or not."""
-        return [file for files in self._lists[site, lane].files.values() for file in files]
+        return [file for files in self._list(site, lane).files.values() for file in files]
 
     def through(self, site: str, lane: str) -> str:
         """The last row of the lane's journal that is here, and its hash."""
-        known = self._lists[site, lane]
+        known = self._list(site, lane)
         return f"{known.through_sequence}: {known.through_hash}"
 
     def right(self, site: str, lane: str, tables: Sequence[str] | None = None) -> list[File]:
         """The lane's files (of some tables) that are what was written."""
-        return _judged(self.lake, self._lists[site, lane], tables)[0]
+        return _judged(self.lake, self._list(site, lane), tables)[0]
 
     def undated(self, table: str) -> int:
         """Rows of a table that were written while the clock was not set."""
@@ -150,7 +168,7 @@ class Listed:
             for file in good:
                 files[file.table].append(self.lake / file.path)
             troubles += bad
-        every = _all_lists(self.lake).values()
+        every = [_as_list(self.lake, *key, raw) for key, raw in _all_lists(self.lake).items()]
         named = {file.path for known in every for each in known.files.values() for file in each}
         unlisted = "on no lane's list: not written by an update that ended"
         troubles += [Trouble(name, unlisted) for name in _names(self.lake) if name not in named]
@@ -217,7 +235,7 @@ def listed(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Listed
         if (site, lane) not in every:
             names = ", ".join("/".join(key) for key in every)
             raise LakeFault(f"{lake}: no lane {site}/{lane} here; there are: {names}")
-    return Listed(lake, {key: known for key, known in every.items() if lanes is None or key in lanes})
+    return Listed(lake, {key: raw for key, raw in every.items() if lanes is None or key in lanes})
 
 
 def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Contents:
@@ -225,13 +243,12 @@ def contents(lake: Path, lanes: Sequence[tuple[str, str]] | None = None) -> Cont
     return listed(lake, lanes).contents()
 
 
-def _all_lists(lake: Path) -> dict[tuple[str, str], _List]:
+def _all_lists(lake: Path) -> dict[tuple[str, str], bytes]:
     found = {}
     for path in sorted((lake / "lanes").glob("*.json")) if (lake / "lanes").is_dir() else ():
         site, _, lane = path.stem.partition(".")
-        known = _read_list(lake, site, lane)
-        if known is not None:
-            found[site, lane] = known
+        with path.open("rb") as file:
+            found[site, lane] = file.read(LONGEST_LIST + 1)
     return found
 
 
@@ -414,11 +431,16 @@ def _seen(path: Path) -> dict[str, str]:
 
 
 def _read_list(lake: Path, site: str, lane: str) -> _List | None:
-    path = lake / "lanes" / f"{site}.{lane}.json"
     try:
-        raw = path.read_bytes()[: LONGEST_LIST + 1]
+        raw = (lake / "lanes" / f"{site}.{lane}.json").read_bytes()[: LONGEST_LIST + 1]
     except FileNotFoundError:
         return None
+    return _as_list(lake, site, lane, raw)
+
+
+def _as_list(lake: Path, site: str, lane: str, raw: bytes) -> _List:
+    """Raises LakeFault, LakeNewer."""
+    path = lake / "lanes" / f"{site}.{lane}.json"
     try:
         known = _List.model_validate_json(raw)
     except ValidationError as error:

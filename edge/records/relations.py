@@ -419,10 +419,11 @@ def covert(relation: Relation, by: Sequence[str] = ()) -> Relation:
     return grouped.agg(tests=_.count(), prompted=(_.prompted & ~_.drawn).sum(), rechecked=(_.level == "recheck").sum())
 
 
-def sealed(record: Record) -> Relation:
-    """Covert tests that were sealed before and never opened after: rows without a passage, less those with one."""
-    tests = record.table("covert_tests")
-    return tests.agg(unopened=tests.passage_id.isnull().sum() - tests.passage_id.count())
+def sealed(record: Record) -> int:
+    """Covert tests that were sealed before and never opened after: an opened one has two rows, a seal alone has one."""
+    every = record.vehicles()
+    opened = every.agg(opened=every.covert.sum()).to_pyarrow()["opened"][0].as_py() or 0
+    return max(0, record.listed.rows("covert_tests") - 2 * opened)
 
 
 def overrides(relation: Relation) -> Relation:
