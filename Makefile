@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help setup test demo lint bench coverage clean
+.PHONY: help setup test demo lint bench coverage train exam miss-bound clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -46,6 +46,15 @@ bench: .venv/.test ## times beside floors measured in the same run
 bench-record: .venv/.test ## each analysis of 10 million verdict rows beside the same question in SQL by hand; LARGEST=1000000
 	mkdir -p build/bench-record
 	$(BIN)/python -m hil.bench.record build/bench-record --largest $(or $(LARGEST),10000000)
+
+train: .venv/.test ## simulate, fit, calibrate: the released model anew, unsigned; goes on where it stopped
+	$(BIN)/python -m models.train
+
+exam: .venv/.test ## the released model on simulated lorries that nothing was learned from
+	$(BIN)/python -m models.exam
+
+miss-bound: .venv/.test ## is the miss bound kept by 200 calibrations with other lorries?
+	$(BIN)/python -m models.kept_bound
 
 kill: .venv/.test ## kill -9 of the daemon at twenty random moments of a busy lane
 	KILLS=20 $(BIN)/pytest --timeout 600 tests/hil/test_kill_nine.py

@@ -62,8 +62,8 @@ def replayed(path: Path, weighing: Weighing) -> Replayed:
     looks_s: list[float] = []
     for passage, look in taken or assumed_looks(contents, policy):
         over = any(verdict.final for verdict in verdicts)
-        if not taken and over and look.occasion is not Occasion.LATE:
-            continue  # decided: only what came late is weighed again
+        if not taken and over and look.occasion not in (Occasion.LATE, Occasion.LIFE):
+            continue  # decided: only what came late, and danger to life, is weighed again
         issue = Issue(
             revision=len(verdicts) + 1,
             issued_utc=format_utc(look.until_utc_ns),

@@ -236,7 +236,7 @@ def _verdict(
         "trained_on": "simulated",
         "produced_by": {
             "version": "0.1.0",
-            "model": "concealment-1",
+            "model": "concealment-2",
             "model_sha256": "0" * 64,
             "config_sha256": "0" * 64,
             "calibrations": {},

@@ -13,18 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hil.world import radiography, radiometry
 from hil.world.air import Air, draw_air, probe_ppm
-from hil.world.lorry import SENSORS, Person, Scene, draw_lorry, draw_people, draw_surroundings, geophone, vibration
+from hil.world.lorry import SENSORS, Scene, draw_lorry, geophone, vibration
+from hil.world.machines import IDLE_M_S, IDLE_ORDERS
+from hil.world.people import Person, draw_people
+from hil.world.surroundings import draw_surroundings
 
 SENSITIVITY_COUNTS_PER_M_S = (
     28.8 * 4e5 * 100
 )  # geophone V/(m/s), counts/V at gain 100 (DEVICES-serial 1.6, assumed gain)
 FULL_SCALE = 2**31 - 1
 PROBE_IN_S = 2.0  # the officer puts the probe through the seal
-IDLE_ORDERS = ((0.5, 1.0), (1.0, 0.5), (1.5, 0.6), (3.0, 1.0))  # SCIENCE 2.4: half orders and firing; shares assumed
 INSIDE_K, OUTSIDE_K = 284.0, 281.0  # a spring morning
 FRAMES_HZ, STOPS_S = 10.0, 6.0  # an imager's rate; a lorry takes that long to roll into its place
 SCAN_PIXEL_M = 0.01
-IDLE_M_S = 50e-6  # SCIENCE 2.4: up to 100 um/s on the chassis (unverified)
 
 
 class Event(BaseModel):
@@ -89,6 +90,8 @@ def play(scenario: Scenario, duration_s: float, rate_hz: float) -> Signals:
         ground_coherence=0.97,
         trucks_per_s=0.0,
         neighbour_rpm=None,
+        rain_m_s=0.0,
+        creaks_per_s=0.0,
     )
     people: tuple[Person, ...] = ()
     while len(people) < scenario.people:  # draws until there are as many as the file says
@@ -105,12 +108,16 @@ def play(scenario: Scenario, duration_s: float, rate_hz: float) -> Signals:
         cargo=scenario.cargo,
         cargo_l_min=scenario.cargo_l_min,
         offset_ppm=0.0,
+        aboard_s=None,
+        stood_s=None,
+        exhaust_ppm=0.0,
     )
     seconds = np.arange(round(duration_s), dtype=np.float64)
     inside_ppm = probe_ppm(scene, air, seconds, PROBE_IN_S, random)
     if scenario.probe_out_s is not None:
         after_s = np.maximum(seconds - scenario.probe_out_s, 0.0)
-        inside_ppm = air.outside_ppm + (inside_ppm - air.outside_ppm) * np.exp(-after_s / air.lag_s)
+        falling = air.outside_ppm + (inside_ppm - air.outside_ppm) * np.exp(-after_s / air.lag_s)
+        inside_ppm = np.where(after_s > 0, falling, inside_ppm)
     return Signals(rate_hz, counts, inside_ppm, air.outside_ppm, scenario.wind_m_s)
 
 

@@ -20,7 +20,11 @@ from models.miss_bound import order, spent_over_looks
 
 MANIFEST_BYTES_MOST = 1 << 20  # assumed: ours is some 30 kB
 LEAST_AGAINST, LEAST_FOR = -0.5, 0.5  # assumed: no verdict rests on less than three to one, whatever the tails say
-TAIL = 40  # scores kept of each tail; a bound that needs more is not given
+LEAST_TAIL, TAIL = 40, 200  # scores kept of each tail; a bound that needs more is not given
+SPENT = (0.01, 0.02, 0.04, 0.2, 0.73)  # assumed: of the error budget at each look; early ones decide on little
+REACH_ALL = frozenset(
+    {"vibration", "xray"}
+)  # SCIENCE 2.1, 5: a floor carries, rays go through; 0.6 and 4 on the others
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=256)]
@@ -81,7 +85,7 @@ class Tails(_Strict):
             ("occupied_lowest", self.occupied_lowest, self.occupied),
             ("empty_highest", tuple(-s for s in self.empty_highest), self.empty),
         ):
-            if list(tail) != sorted(tail) or len(tail) != min(cases, TAIL):
+            if list(tail) != sorted(tail) or not min(cases, LEAST_TAIL) <= len(tail) <= cases:
                 raise ValueError(f"{self.pattern} look {self.look}: {name} is not the sorted tail of {cases} cases")
         return self
 
@@ -102,6 +106,10 @@ class Manifest(_Strict):
     features: PerModality
     context: Names
     looks_s: Annotated[tuple[Annotated[float, Field(gt=0, le=600)], ...], Field(min_length=1, max_length=64)]
+    spent: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1)], ...] | None,
+        Field(description="share of the error budget of each look; alike where not given"),
+    ] = None
     cap_log10_lr: Annotated[float, Field(gt=0, le=6)]
     checks: Annotated[tuple[KnownCase, ...], Field(min_length=1, max_length=256)]
     tails: tuple[Tails, ...]
@@ -115,6 +123,8 @@ class Manifest(_Strict):
                     raise ValueError(f"checks.{index}.features.{modality}: {given} values for {due} features")
             if len(check.context) != len(self.context) or check.look >= len(self.looks_s):
                 raise ValueError(f"checks.{index}: its context or look is not one of this model's")
+        if self.spent is not None and (len(self.spent) != len(self.looks_s) or abs(sum(self.spent) - 1.0) > 1e-9):
+            raise ValueError(f"spent: {list(self.spent)}: give a share for each of the looks, 1 together")
         keys = [(tail.pattern, tail.look) for tail in self.tails]
         if len(set(keys)) != len(keys):
             raise ValueError("tails: a pattern and look is given twice")
@@ -141,18 +151,20 @@ class Manifest(_Strict):
         """Both bounds for the modalities that spoke, at one look; alpha, delta and pfa are shared over all looks.
 
         Either is None where the calibration cases are too few for it, or the pattern was never seen. While the cases
-        are simulated, no modality says `no_search` alone: nothing then checks what the simulation left out.
+        are simulated, no modality says `no_search` alone: nothing then checks what the simulation left out; and one of
+        those that spoke must reach the whole load space, which air in a wind and an imager's half of it do not.
         """
         pattern = "+".join(m for m in MODALITIES if m in spoke)
         tail = next((t for t in self.tails if (t.pattern, t.look) == (pattern, look)), None)
         if tail is None:
             return Thresholds(None, None)
-        looks = len(self.looks_s)
-        k = order(tail.occupied, spent_over_looks(alpha, looks)[0], spent_over_looks(delta, looks)[0])
-        if self.trained_on == "simulated" and "+" not in pattern:
+        spent = spent_over_looks(1.0, len(self.looks_s))[0] if self.spent is None else self.spent[look]
+        k = order(tail.occupied, alpha * spent, delta * spent)
+        if self.trained_on == "simulated" and ("+" not in pattern or REACH_ALL.isdisjoint(spoke)):
             k = None
-        no_search = min(tail.occupied_lowest[k - 1], LEAST_AGAINST) if k is not None and k <= TAIL else None
-        alarms = floor(spent_over_looks(pfa, looks)[0] * tail.empty)  # empty cases that may lie over the bound
+        kept = tail.occupied_lowest
+        no_search = min(kept[k - 1], LEAST_AGAINST) if k is not None and k <= len(kept) else None
+        alarms = floor(pfa * spent * tail.empty)  # empty cases that may lie over the bound
         # Strictly above the (alarms + 1)-th highest, because the rule for `search` is "at or over".
         search = None
         if 1 <= alarms < len(tail.empty_highest):

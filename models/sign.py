@@ -23,7 +23,7 @@ class KeyRefused(click.ClickException):
     """One line: why this is no key to sign with."""
 
 
-@click.command(epilog="\b\nExample:\n  python -m models.sign release.key models/released/concealment-1.json")
+@click.command(epilog="\b\nExample:\n  python -m models.sign release.key models/released/concealment-2.json")
 @click.argument("key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def main(key: Path, manifest: Path) -> None:

@@ -1,242 +1,180 @@
-"""``python -m models.train``: simulate, fit, calibrate, write the model and its manifest.
+"""``make train``: simulate, fit, calibrate, write the model and its manifest.
 
-Half of the cases fit a penalised logistic regression per modality and look (SCIENCE 6.3); with balanced classes its log
-odds are log likelihood ratios. The other half, never seen by the fit, gives the tails from which thresholds come.
+Cases are cut by lorry into three parts that share nothing: one fits a penalised logistic regression per modality and
+look (`models.fit`), one makes the calibration curves, the caps and the slopes per pattern, and one, seen by none of
+that, gives the tails from which thresholds come.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from itertools import combinations
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
-from fusion.classifier import LR_DECIMALS
-from fusion.evidence import co2, vibration
 from fusion.evidence.context import CONTEXT
-from fusion.verdict import MODALITIES, State
-from models.graph import CAP_LOG10_LR, Weights, build, log10_lr
-from models.manifest import TAIL, KnownCase, KnownRow, Manifest, PerModality, Tails
-from models.simulated import Case, simulate
+from fusion.verdict import MODALITIES
+from models import fit as fitting
+from models import slopes as sloping
+from models.curve import cllr
+from models.features import FEATURES, Table, Want, collect, joined
+from models.graph import CAP_LOG10_LR, Weights, build
+from models.manifest import SPENT, TAIL, KnownCase, KnownRow, Manifest, PerModality, Tails
 
 Floats = NDArray[np.float64]
+Four = tuple[float, float, float, float]
 
-NAME = "concealment-1"
+NAME = "concealment-2"
 LOOKS_S = (5.0, 10.0, 15.0, 30.0, 45.0)  # ARCHITECTURE: [policy] looks_s
-LEARNED = ("vibration", "co2")
-FEATURES = {"vibration": vibration.FEATURES, "co2": co2.FEATURES, "mmwave": ("unused",), "xray": ("unused",)}
-SAYS = {"vibration": ("mass_log", "wind"), "co2": ("airy", "sealed_log", "emitter", "wind")}  # context with a cause
-RISING = frozenset({"energy_log", "rhythm_log", "agreement", "excess_log", "slope_log"})  # more speaks for a person
-CONTEXT_RANGE = {  # as fusion/evidence/context.py bounds them
-    "mass_log": (-1.0, 1.0),
-    "airy": (-1.0, 1.0),
-    "sealed_log": (-1.5, 1.5),
-    "emitter": (0.0, 1.0),
-    "wind": (0.0, 2.0),
-}
-PENALTY_C = 0.1  # assumed: of scikit-learn, on standardised terms
-LEAST_TO_FIT = 40  # assumed: fewer cases of a class give no fit
-CHECKS = 8
+SCANNED = 0.2  # of the cases have a radiograph: it costs most to make
+ALL_SCANNED, OTHER_SEED = 1 / 9, 1_000_000  # and more that all have one, for the patterns that are rare without
+PARTS = (0.45, 0.2, 0.35)  # fit, calibrate, thresholds
+CHECKS = 10
 PRIOR = -3.1  # of the check set alone; the lane's prior is configuration
 
 
-def rows(cases: Sequence[Case], look: int, modality: str) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Features (n, F), context (n, C), measured (n,); rows of zeros where not measured."""
-    names, place = FEATURES[modality], LEARNED.index(modality)
-    x, c, spoke = np.zeros((len(cases), len(names))), np.zeros((len(cases), len(CONTEXT))), np.zeros(len(cases), bool)
-    for i, case in enumerate(cases):
-        evidence, context = case.looks[look][:2][place], case.looks[look][2]
-        c[i] = [context[name] for name in CONTEXT]
-        spoke[i] = evidence.state is State.MEASURED
-        if spoke[i]:
-            x[i] = [evidence.features[name] for name in names]
-    return x, c, spoke
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Cases for the fit, for calibration, and for thresholds."""
+
+    fitted: Table
+    calibration: Table
+    thresholds: Table
 
 
-def fit(cases: Sequence[Case], modality: str) -> Weights:
-    """Weights of every look.
-
-    Raises:
-        ValueError: too few measured cases of a class at some look.
-    """
-    occupied = np.array([case.occupied for case in cases])
-    looks = []
-    for look in range(len(LOOKS_S)):
-        x, c, spoke = rows(cases, look, modality)
-        if min(np.sum(spoke & occupied), np.sum(spoke & ~occupied)) < LEAST_TO_FIT:
-            raise ValueError(
-                f"{modality} at {LOOKS_S[look]:g} s: under {LEAST_TO_FIT} cases of a class; give more --cases"
-            )
-        heard = np.array([name in SAYS[modality] for name in CONTEXT])
-        looks.append(_fit_one(x[spoke], c[spoke] * heard, occupied[spoke], modality))
-    bias, features, context, pairs = (np.stack(part) for part in zip(*looks, strict=True))
-    flag = co2.FEATURES.index("plateau") if modality == "co2" else None
-    return Weights(bias, features, context, pairs, flag)
+def cut(cases: Table, seed: int) -> Parts:
+    """By chance, each case whole: it is one lorry at one site, with people of its own."""
+    order = np.random.default_rng([seed, 0xC07]).permutation(len(cases))
+    first, second = (round(share * len(cases)) for share in (PARTS[0], PARTS[0] + PARTS[1]))
+    return Parts(cases.only(order[:first]), cases.only(order[first:second]), cases.only(order[second:]))
 
 
-def _fit_one(x: Floats, c: Floats, occupied: NDArray[np.bool_], modality: str) -> tuple[Floats, Floats, Floats, Floats]:
-    """Logistic regression on features, context and their products, as log10 likelihood ratio.
-
-    More of what speaks for a person must never lower the ratio, in any context: terms that would let it are dropped
-    one by one, the worst first, and the rest is fitted again.
-    """
-    n, wide = x.shape
-    design = np.hstack([x, c, (x[:, :, None] * c[:, None, :]).reshape(n, -1)])
-    kept = design.std(axis=0) > 1e-9  # what never varies has no say
-    first, second = wide, wide + c.shape[1]
-    while True:
-        bias, slope = _regress(design, kept, occupied)
-        pairs = slope[second:].reshape(wide, -1)
-        worst = _falling(slope[:first], pairs, modality)
-        if worst is None:
-            return np.array(bias), slope[:first], slope[first:second], pairs
-        feature, context = worst
-        kept[feature if context is None else second + feature * c.shape[1] + context] = False
+def wants(cases: int, seed: int) -> tuple[Want, Want]:
+    """What to simulate: lorries as they come, and some more of which all are scanned."""
+    scanned = round(ALL_SCANNED * cases)
+    return (
+        Want(cases - scanned, seed, LOOKS_S, SCANNED),
+        Want(scanned, seed + OTHER_SEED, LOOKS_S, 1.0),
+    )
 
 
-def _regress(design: Floats, kept: NDArray[np.bool_], occupied: NDArray[np.bool_]) -> tuple[float, Floats]:
-    """Bias and slopes on the raw columns, 0 for those not kept."""
-    mean, spread = design.mean(axis=0), design.std(axis=0)
-    model = LogisticRegression(C=PENALTY_C, max_iter=2000, tol=1e-8)
-    model.fit(((design - mean) / np.where(kept, spread, 1.0))[:, kept], occupied)
-    slope = np.zeros(design.shape[1])
-    slope[kept] = model.coef_[0] / spread[kept] / np.log(10)
-    odds_of_sample = np.log10(occupied.sum() / (~occupied).sum())
-    return float(model.intercept_[0]) / np.log(10) - float(odds_of_sample) - float(slope @ mean), slope
-
-
-def _falling(slope: Floats, pairs: Floats, modality: str) -> tuple[int, int | None] | None:
-    """(feature, context or None for its own slope) of the term to drop where a rising feature could lower the ratio."""
-    bounds = np.array([CONTEXT_RANGE[name] for name in CONTEXT])
-    for feature, name in enumerate(FEATURES[modality]):
-        if name not in RISING:
-            continue
-        least = np.minimum(pairs[feature] * bounds[:, 0], pairs[feature] * bounds[:, 1])
-        if slope[feature] + least.sum() < 0:
-            return (feature, int(np.argmin(least))) if least.min() < 0 else (feature, None)
-    return None
-
-
-def scores(weights: dict[str, Weights], cases: Sequence[Case], look: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Contributions (n, 2) as the classifier rounds them, and which modalities spoke (n, 2)."""
-    ratios, spoken = [], []
-    for modality in LEARNED:
-        x, c, spoke = rows(cases, look, modality)
-        ratios.append(np.where(spoke, np.round(log10_lr(weights[modality], x, c, look), LR_DECIMALS), 0.0))
-        spoken.append(spoke)
-    return np.stack(ratios, axis=1), np.stack(spoken, axis=1)
-
-
-def cllr(occupied: Floats, empty: Floats) -> float:
-    """Cost of log10 likelihood ratios: 0 perfect, 1 says nothing (SCIENCE 6.4)."""
-    misses = np.mean(np.log2(1 + 10.0**-occupied))
-    alarms = np.mean(np.log2(1 + 10.0**empty))
-    return float(0.5 * (misses + alarms))
-
-
-def tails(weights: dict[str, Weights], cases: Sequence[Case]) -> tuple[Tails, ...]:
+def tails(weights: Mapping[str, Weights], slopes: Floats, cases: Table) -> tuple[Tails, ...]:
     """For every pattern of learned modalities and every look: the tails of the cases in which all of it spoke."""
-    occupied = np.array([case.occupied for case in cases])
     found = []
     for look in range(len(LOOKS_S)):
-        ratios, spoken = scores(weights, cases, look)
-        for size in range(1, len(LEARNED) + 1):
-            for chosen in combinations(range(len(LEARNED)), size):
-                all_spoke = spoken[:, chosen].all(axis=1)
-                total = ratios[:, chosen].sum(axis=1)
-                yes, no = np.sort(total[all_spoke & occupied]), np.sort(total[all_spoke & ~occupied])[::-1]
-                if not len(yes) or not len(no):
-                    continue
+        for chosen in sloping.patterns(weights):
+            spoke = cases.spoke[:, look][:, chosen].all(axis=1)
+            total = sloping.contributions(weights, slopes, cases, look, chosen).sum(axis=1)
+            yes, no = np.sort(total[spoke & cases.occupied]), np.sort(total[spoke & ~cases.occupied])[::-1]
+            if len(yes) and len(no):
                 found.append(
                     Tails(
-                        pattern="+".join(LEARNED[i] for i in chosen),
+                        pattern="+".join(MODALITIES[place] for place in chosen),
                         look=look,
                         occupied=len(yes),
                         empty=len(no),
-                        occupied_lowest=tuple(float(s) for s in yes[:TAIL]),
-                        empty_highest=tuple(float(s) for s in no[:TAIL]),
+                        occupied_lowest=tuple(round(float(s), 6) for s in yes[:TAIL]),
+                        empty_highest=tuple(round(float(s), 6) for s in no[:TAIL]),
                         cllr=round(cllr(yes, no), 4),
                     )
                 )
     return tuple(found)
 
 
-def known_cases(weights: dict[str, Weights], cases: Sequence[Case]) -> tuple[KnownCase, ...]:
-    """The check set: real rows of the calibration half, spread over looks."""
+def known_cases(weights: Mapping[str, Weights], slopes: Floats, cases: Table) -> tuple[KnownCase, ...]:
+    """The check set: real rows, those in which most spoke, spread over looks."""
     found = []
-    for i, case in enumerate(cases[:CHECKS]):
-        look = i % len(LOOKS_S)
-        ratio, spoken, values = dict.fromkeys(MODALITIES, 0.0), dict.fromkeys(MODALITIES, True), {}
-        for modality in MODALITIES:
-            values[modality] = (0.0,) * len(FEATURES[modality])
-            if modality in LEARNED:
-                x, c, spoke = rows([case], look, modality)
-                values[modality], spoken[modality] = tuple(float(v) for v in x[0]), bool(spoke[0])
-                ratio[modality] = float(log10_lr(weights[modality], x, c, look)[0]) if spoke[0] else 0.0
-        first, second, third, fourth = (ratio[m] for m in MODALITIES)
-        measured = (spoken["vibration"], spoken["co2"], spoken["mmwave"], spoken["xray"])
-        context = tuple(case.looks[look][2][name] for name in CONTEXT)
+    talkative = np.argsort(-cases.spoke.sum(axis=(1, 2)), kind="stable")
+    for number, index in enumerate(talkative[:CHECKS].tolist()):
+        look, one = number % len(LOOKS_S), cases.only(np.array([index]))
+        values = {m: tuple(float(v) for v in one.of(m)[0, look]) for m in MODALITIES}
+        spoke = [bool(value) for value in one.spoke[0, look]]
+        ratios = sloping.alone(weights, one, look)[0] * slopes[look, sum(1 << i for i, s in enumerate(spoke) if s)]
         found.append(
             KnownCase(
                 features=KnownRow(**values),
-                measured=measured,
-                context=context,
+                measured=(spoke[0], spoke[1], spoke[2], spoke[3]),
+                context=tuple(float(v) for v in one.context[0, look]),
                 look=look,
                 prior_log10_odds=PRIOR,
-                log10_lr=(first, second, third, fourth),
+                log10_lr=_four(ratios),
             )
         )
     return tuple(found)
 
 
-def train(cases: int, seed: int) -> tuple[bytes, Manifest]:
-    """The model's bytes and its manifest; the same arguments give the same bytes on the same machine."""
-    every = [simulate(index, seed, LOOKS_S) for index in range(cases)]
-    half = cases // 4 * 2  # even, so that both halves hold as many occupied as empty
-    weights = {modality: fit(every[:half], modality) for modality in LEARNED}
-    graph = build(NAME, weights, {m: len(FEATURES[m]) for m in MODALITIES}, len(CONTEXT))
+def _four(values: Floats) -> Four:
+    first, second, third, fourth = (float(value) for value in values)
+    return first, second, third, fourth
+
+
+def train(cases: Table, seed: int, what: str) -> tuple[bytes, Manifest]:
+    """The model's bytes and its manifest; the same arguments give the same bytes on the same machine.
+
+    Raises:
+        ValueError: a modality has too few cases to be fitted.
+    """
+    parts = cut(cases, seed)
+    random = np.random.default_rng([seed, 0xCA1])
+    weights = {m: fitting.fit(parts.fitted, parts.calibration, m, random) for m in MODALITIES}
+    slopes = sloping.fit(weights, parts.calibration)
+    graph = build(NAME, weights, slopes, {m: len(FEATURES[m]) for m in MODALITIES}, len(CONTEXT))
     content = graph.SerializeToString(deterministic=True)
+    sizes = [len(part) for part in (parts.fitted, parts.calibration, parts.thresholds)]
     manifest = Manifest(
         schema="lanepulse.model/1",
         name=NAME,
         sha256=hashlib.sha256(content).hexdigest(),
         trained_on="simulated",
-        calibration=f"{cases - half} simulated passages, seed {seed}; {half} others fitted it",
-        learned=LEARNED,
+        calibration=f"{what}; {sizes[0]} fit, {sizes[1]} calibrate, {sizes[2]} give thresholds",
+        learned=MODALITIES,
         features=PerModality(**FEATURES),
         context=CONTEXT,
         looks_s=LOOKS_S,
+        spent=SPENT,
         cap_log10_lr=CAP_LOG10_LR,
-        checks=known_cases(weights, every[half:]),
-        tails=tails(weights, every[half:]),
+        checks=known_cases(weights, slopes, parts.thresholds),
+        tails=tails(weights, slopes, parts.thresholds),
     )
     return content, manifest
 
 
 @click.command()
-@click.option("--cases", default=6000, show_default=True, type=click.IntRange(200, 1_000_000))
+@click.option("--cases", default=18_000, show_default=True, type=click.IntRange(200, 1_000_000))
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
 @click.option("--out", default="models/released", show_default=True, type=click.Path(path_type=Path, file_okay=False))
-def main(cases: int, seed: int, out: Path) -> None:
+@click.option("--keep", default="build/cases", show_default=True, type=click.Path(path_type=Path, file_okay=False),
+              help="Folder for what was simulated; a training that was stopped goes on.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes; as many as there are processors if not given.")
+def main(cases: int, seed: int, out: Path, keep: Path, workers: int | None) -> None:
     """Train on simulated passages and write the model with its manifest.
 
-    Example: python -m models.train --cases 6000 --seed 1 --out models/released
+    Example: python -m models.train --cases 18000 --seed 1 --out models/released
     """
-    content, manifest = train(cases, seed)
+    processes = workers or len(os.sched_getaffinity(0))
+    made = joined([collect(want, keep, processes, _say) for want in wants(cases, seed)])
+    try:
+        content, manifest = train(made, seed, f"{cases} simulated passages, seed {seed}")
+    except ValueError as fault:
+        raise click.ClickException(str(fault)) from None
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{NAME}.onnx").write_bytes(content)
     (out / f"{NAME}.json").write_text(manifest.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
     for tail in manifest.tails:
         bounds = manifest.thresholds(tail.pattern.split("+"), tail.look, 0.05, 0.05, 0.01)
         click.echo(
-            f"{tail.pattern:14} {LOOKS_S[tail.look]:4.0f} s  {tail.occupied} occupied, {tail.empty} empty  "
+            f"{tail.pattern:26} {LOOKS_S[tail.look]:4.0f} s  {tail.occupied} occupied, {tail.empty} empty  "
             f"Cllr {tail.cllr:.3f}  no_search < {bounds.no_search_log10_lr}  search >= {bounds.search_log10_lr}"
         )
+
+
+def _say(done: int, cases: int) -> None:
+    click.echo(f"{done} of {cases} simulated", err=True)
 
 
 if __name__ == "__main__":

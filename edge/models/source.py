@@ -14,7 +14,7 @@ from models.manifest import MANIFEST_BYTES_MOST, Manifest, ManifestRefused, read
 from models.signature import RELEASED as RELEASED_FOLDER
 from models.signature import SIGNATURE_BYTES, SignatureRefused, signed_by, trusted_keys
 
-RELEASED = RELEASED_FOLDER / "concealment-1.onnx"  # the model of this program: as good as its code, and tested with it
+RELEASED = RELEASED_FOLDER / "concealment-2.onnx"  # the model of this program: as good as its code, and tested with it
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,8 +79,8 @@ def look_record(
 def assumed_looks(contents: BundleContents, policy: Policy) -> list[tuple[Passage, Look]]:
     """Looks for a bundle that has none: each sample is taken to have arrived at its own time.
 
-    The policy's looks as far as the passage lasted, and its end where that came before the last of them; one more where
-    dangerous air came after it, and one where a radiograph was taken after the last of them.
+    The policy's looks as far as the passage lasted, and its end where that came before the last of them; one more at
+    the first reading of dangerous air, and one where a radiograph was taken after the last of them.
     """
     passage = contents.passage(None)
     scans = passage.radiographs
@@ -90,12 +90,27 @@ def assumed_looks(contents: BundleContents, policy: Policy) -> list[tuple[Passag
     if ended is not None and ended < moments[-1]:
         looks.append(Look(max(0, len(looks) - 1), ended, Occasion.END))
     last = looks[-1]
-    if ended is not None and ended > last.until_utc_ns and alarm_in(passage.gas, passage.context, passage.body_type):
-        looks.append(Look(last.index, ended, Occasion.LIFE))
+    alarm_ns = _first_alarm_ns(passage)
+    if alarm_ns is not None and (ended is None or alarm_ns <= ended):
+        index = max((look.index for look in looks if look.until_utc_ns <= alarm_ns), default=0)
+        looks.append(Look(index, alarm_ns, Occasion.LIFE))
+        looks.sort(key=lambda look: look.until_utc_ns)
     taken = [(_with_radiographs_until(passage, look.until_utc_ns), look) for look in looks]
     if any(scan.stamp.time_utc_ns > looks[-1].until_utc_ns for scan in scans):
         taken.append((passage, Look(last.index, looks[-1].until_utc_ns, Occasion.LATE)))
     return taken
+
+
+def _first_alarm_ns(passage: Passage) -> int | None:
+    """When the readings so far first met the life-safety rule; the lane asks it of every reading."""
+    refrigerated = passage.body_type is BodyType.REFRIGERATED  # a rise may have ended; a level that was met stays met
+    if not refrigerated and not alarm_in(passage.gas, passage.context, passage.body_type):
+        return None
+    samples = sorted(passage.gas, key=lambda sample: sample.stamp.time_utc_ns)
+    for count, sample in enumerate(samples, 1):
+        if alarm_in(samples[:count], passage.context, passage.body_type):
+            return max(sample.stamp.time_utc_ns, passage.began_utc_ns)
+    return None
 
 
 def _with_radiographs_until(passage: Passage, until_utc_ns: int) -> Passage:

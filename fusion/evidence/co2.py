@@ -137,7 +137,7 @@ def _measured(passage: Passage, probe: _Probe) -> Evidence:
     may_miss = max(SETTLED_PPM, SETTLED_SHARE * abs(last - probe.outside_ppm))
     still = dwell_s >= LAG_S and abs(slope) / 60.0 * LAG_S <= may_miss
     step = settle(time_s, ppm)
-    fitted = not still and step.level_sd_ppm <= may_miss / 2
+    fitted = step.level_sd_ppm <= may_miss / 2
     level = step.level_ppm if fitted else last
     excess = level - probe.outside_ppm
     closed = passage.context.doors != "open"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fusion.evidence.conditioning import GRID_HZ, SEGMENT_S, Sensor, condition, condition_ahead, line_hz
 from fusion.evidence.evidence import OK, Evidence, device_silence, silent
-from fusion.evidence.rhythm import TICK_SHARE, Rhythm, agreement, band, envelopes, harmonic_peak, in_band, rhythm
+from fusion.evidence.rhythm import TICK_SHARE, Rhythm, agreement, band, envelopes, harmonic_peak, rhythm
 from fusion.passage import Passage, SensorSeries
 from fusion.verdict import State
 
@@ -28,12 +28,16 @@ Flags = NDArray[np.bool_]
 
 VIBRATION = "vibration"
 # What training reads, in order. A name never changes its meaning: a released model goes on reading what it learned.
-FEATURES = ("energy_log", "beat_log", "burst_log", "beat_agreement", "force_log", "breath_log", "shift_log", "band_log")
+FEATURES = (
+    *("leak_log", "lone_log", "paired", "beat_log", "burst_log", "beat_agreement", "agreement", "force_log"),
+    *("ground_log", "breath_log", "shift_log", "band_log"),
+)
 
 LEAST_S = 4.0  # assumed: three beats of a slow heart
 MOST_S = 120.0  # bound on work; the last look is at 45 s
 PARTNER_SHARE = 0.5  # assumed: a sensor with less of the record than this share of the best is left out
 HEART_BAND_HZ = (3.0, 8.0)  # SCIENCE 2.1, 2.4
+RING_ORDER, RING_RIDGE, RING_S = 10, 1e-3, 10.0  # assumed: four modes and the edges of the band; share of the power
 TAPS_MOST, ROWS_PER_TAP = 32, 12  # 1.3 s at 25 Hz; assumed: fewer rows per tap and the filter eats the signal
 RIDGE = 1e-3  # assumed, of the ground's power
 COHERENCE_LOSS = 0.33  # residual share at coherence 0.9: sqrt(1/9), SCIENCE 2.5
@@ -59,6 +63,7 @@ class _Body:
     heart: Floats
     explained_rms: float  # of the part in the heart band that the ground explains
     wide_rms: float
+    leak: Floats | None  # what of the ground the filter cannot tell, in the heart band, (n,) m/s; None for one sensor
 
 
 def vibration_evidence(passage: Passage, until_utc_ns: int) -> Evidence:
@@ -225,7 +230,8 @@ def _measured(
         bpm, share = beat.beat_hz * 60, beat.steady_share * 100
         cause = f"a machine ticks at {bpm:.1f} a minute: even to {share:.1f} %, a heart strays by more than 2 %"
         return silent(VIBRATION, State.OUT_OF_LIMITS, cause, {"rhythm_bpm": bpm, "steady_share": beat.steady_share})
-    features = _features(passage, until_utc_ns, cancelled, beat, keep) | {"ground_um_s": ground_rms * 1e6}
+    features = _features(passage, until_utc_ns, cancelled, beat, keep)
+    features |= {"ground_um_s": ground_rms * 1e6, "ground_log": _log(ground_rms * 1e6)}
     sensors = (len(body) + len(ground)) / (len(body) + len(ground) + len(faults))
     quality = float(keep.mean()) * sensors * min(1.0, len(keep) / GRID_HZ / FULL_RECORD_S)
     where = _where(cancelled, keep, passage)
@@ -246,30 +252,73 @@ def _quiet(ground: Floats, valid: Flags) -> tuple[Flags, float]:
 
 
 def _cancel(body: list[Sensor], ground: list[Sensor], keep: Flags) -> list[_Body]:
-    """Least-squares filter from the ground sensors: ``min |b - sum_jk h_jk g_j[t - k]|^2 + ridge |h|^2``.
+    """The ground's share taken off: ``A(q) b = sum_j H_j(q) g_j + rest``, and ``b - H/A g`` is what is left.
 
-    All body sensors share the normal equations; only the right-hand side is their own. The record is taken for a
-    circle, so that where all of it counts, sums over it are products of spectra.
+    A body on its tyres rings for longer than any filter that a short record can bear. So its own ringing A is found
+    first (linear prediction, the same for all body sensors), and the ground is fitted to what is left of the waves by
+    a short filter H, ``min |A b - sum_jk h_jk g_j[t - k]|^2 + ridge |h|^2``. Only ground is ever taken off. All body
+    sensors share the normal equations; only the right-hand side is their own. The record is taken for a circle, so
+    that where all of it counts, sums over it are products of spectra.
     """
+    waves, sources = np.stack([b.wave for b in body]), np.stack([g.wave for g in ground])
+    ringing = _ringing(waves, keep)
+    dry = np.stack([np.convolve(wave, ringing)[: len(keep)] for wave in waves])
     taps = min(TAPS_MOST, max(1, int(np.count_nonzero(keep)) // (ROWS_PER_TAP * len(ground))))
     shifts = np.arange(taps) - (taps - 1 - taps // 4)  # some ahead: the ground sensor may stand behind the wheel
-    waves, sources = np.stack([b.wave for b in body]), np.stack([g.wave for g in ground])
-    spectra = scipy.fft.rfft(np.concatenate((waves, sources)))
-    wave_spectra, source_spectra = spectra[: len(body)], spectra[len(body) :]
+    spectra = scipy.fft.rfft(np.concatenate((dry, sources)))
+    dry_spectra, source_spectra = spectra[: len(body)], spectra[len(body) :]
     if keep.all():
-        normal, told = _sums_over_all(wave_spectra, source_spectra, shifts, len(keep))
+        normal, told = _sums_over_all(dry_spectra, source_spectra, shifts, len(keep))
     else:
-        normal, told = _sums_over(waves, sources, shifts, keep)
+        normal, told = _sums_over(dry, sources, shifts, keep)
     normal[np.diag_indices_from(normal)] += RIDGE * max(float(np.trace(normal)) / len(normal), 1e-300)
-    solved = np.linalg.solve(normal, told).T.reshape(len(body), len(ground), taps)
     filters = np.zeros((len(body), len(ground), len(keep)))
-    filters[..., -shifts % len(keep)] = solved
-    explained_spectra = np.einsum("bgf,gf->bf", scipy.fft.rfft(filters), source_spectra)
-    explained = scipy.fft.irfft(explained_spectra, len(keep))
+    filters[..., -shifts % len(keep)] = np.linalg.solve(normal, told).T.reshape(len(body), len(ground), taps)
+    passes = scipy.fft.rfft(filters)
+    explained = _rung(scipy.fft.irfft(np.einsum("bgf,gf->bf", passes, source_spectra), len(keep)), ringing)
     left = waves - explained
-    explained_heart = in_band(explained_spectra, len(keep), *HEART_BAND_HZ)
-    heart = in_band(wave_spectra - explained_spectra, len(keep), *HEART_BAND_HZ)
-    return [_Body(b.name, left[i], heart[i], _rms(explained_heart[i][keep]), b.wide_rms) for i, b in enumerate(body)]
+    explained_heart, heart = band(explained, *HEART_BAND_HZ), band(left, *HEART_BAND_HZ)
+    leaks = _leaks(sources, source_spectra, passes.sum(axis=1), keep, ringing)
+    return [
+        _Body(
+            b.name, left[i], heart[i], _rms(explained_heart[i][keep]), b.wide_rms, None if leaks is None else leaks[i]
+        )
+        for i, b in enumerate(body)
+    ]
+
+
+def _ringing(waves: Floats, keep: Flags) -> Floats:
+    """Prediction error filter (order + 1,) of all waves together, by Yule and Walker: its inverse never runs away."""
+    n = waves.shape[1]
+    masked = np.where(keep, waves, 0.0)
+    masked = masked / np.maximum(np.linalg.norm(masked, axis=1, keepdims=True), 1e-300)
+    power = np.abs(scipy.fft.rfft(masked, 2 * n)) ** 2
+    lags = scipy.fft.irfft(power.sum(axis=0), 2 * n)[: RING_ORDER + 1]
+    lags[0] *= 1.0 + RING_RIDGE
+    matrix = lags[np.abs(np.subtract.outer(np.arange(RING_ORDER), np.arange(RING_ORDER)))]
+    return np.concatenate(([1.0], -np.linalg.solve(matrix, lags[1:])))
+
+
+def _rung(waves: Floats, ringing: Floats) -> Floats:
+    """Waves (sensors, n) with the ringing put back: divided by the filter, from rest."""
+    n = waves.shape[1]
+    long = scipy.fft.next_fast_len(n + round(RING_S * GRID_HZ), real=True)
+    spectrum = scipy.fft.rfft(waves, long) / scipy.fft.rfft(ringing, long)
+    return np.asarray(scipy.fft.irfft(spectrum, long)[:, :n], np.float64)
+
+
+def _leaks(sources: Floats, spectra: Complexes, passed: Complexes, keep: Flags, ringing: Floats) -> Floats | None:
+    """What one ground sensor feels and the other does not, passed through the filter: (body sensors, n) m/s.
+
+    Both stand on ground that the vehicle stands on too, so half their difference is as strong as the error that the
+    filter makes of it: of g1 = s + n1 and g2 = s + n2 the best guess of s errs by (n1 + n2) / 2, and (g1 - g2) / 2 is
+    (n1 - n2) / 2. One scale makes their gains equal.
+    """
+    if len(sources) < 2:
+        return None
+    scale = _rms(sources[0][keep]) / max(_rms(sources[1][keep]), 1e-300)
+    apart = scipy.fft.irfft(0.5 * (spectra[0] - scale * spectra[1]) * passed, len(keep))
+    return band(_rung(apart, ringing), *HEART_BAND_HZ)
 
 
 def _sums_over_all(waves: Complexes, sources: Complexes, shifts: NDArray[np.int64], n: int) -> tuple[Floats, Floats]:
@@ -295,7 +344,7 @@ def _rms(wave: Floats) -> float:
 
 
 def _features(passage: Passage, until_utc_ns: int, body: list[_Body], beat: Rhythm, keep: Flags) -> dict[str, float]:
-    halves = _half_seconds(body, keep)
+    halves = _half_seconds([b.heart for b in body], keep)
     # The median: springs that creep after the stop, and a thump, are not energy that lasts.
     residual = float(np.sqrt(np.median(halves)))
     explained = float(np.sqrt(np.mean([b.explained_rms**2 for b in body])))
@@ -305,9 +354,15 @@ def _features(passage: Passage, until_utc_ns: int, body: list[_Body], beat: Rhyt
     wind = (wind_at_vehicle_m_s(passage, until_utc_ns) or 0.0) / 2.0
     blown = WIND_FLOOR_M_S * wind**3.5 * USUAL_MASS_KG / max(mass, LEAST_MASS_KG)
     background = float(np.sqrt((COHERENCE_LOSS * explained) ** 2 + blown**2 + STILL_M_S**2))
+    leaks = [b.leak for b in body if b.leak is not None]
+    leak = float(np.sqrt(np.median(_half_seconds(leaks, keep)))) if leaks else 0.0
+    quiet = float(np.sqrt(leak**2 + blown**2 + STILL_M_S**2))
     each = envelopes(np.stack([b.heart for b in body]), keep)
     loud = halves > (MOVEMENT_RATIO * residual) ** 2
     return {
+        "leak_log": _log(residual / quiet) if leaks else 0.0,  # against what two ground sensors do not share
+        "lone_log": 0.0 if leaks else _log(residual / background),  # one sensor: its coherence must be guessed
+        "paired": float(bool(leaks)),
         "energy_log": _log(residual / background),
         "beat_log": beat.over_null_log,
         "burst_log": beat.burst_log,
@@ -329,9 +384,9 @@ def _log(ratio: float) -> float:
     return log10(min(1e6, max(1e-6, ratio)))
 
 
-def _half_seconds(body: list[_Body], keep: Flags) -> Floats:
-    """Mean power of the residuals over all body sensors, (m/s)^2, for each half second that was kept whole."""
-    power = np.mean(np.stack([b.heart for b in body]) ** 2, axis=0)
+def _half_seconds(waves: Sequence[Floats], keep: Flags) -> Floats:
+    """Mean power of the waves of all body sensors, (m/s)^2, for each half second that was kept whole."""
+    power = np.mean(np.stack(waves) ** 2, axis=0)
     size = int(GRID_HZ / 2)
     end = len(power) // size * size
     halves = np.mean(power[:end].reshape(-1, size), axis=1)[keep[:end].reshape(-1, size).all(axis=1)]

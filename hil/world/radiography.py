@@ -6,7 +6,7 @@ with Poisson noise; the open beam at both ends. Row 0 at the top. Pure numpy; al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -53,21 +53,25 @@ class Load:
 
 
 def draw_load(random: Generator, people: int) -> Load:
-    """Loads from empty to dense; who hides does so in a void, behind the load, or on it."""
+    """Loads from empty to dense."""
     length = float(random.uniform(7, 13.6))
-    voids = [(float(at), float(at + random.uniform(0.5, 1.2))) for at in random.uniform(0.5, length - 2, 3)]
+    voids = tuple((float(at), float(at + random.uniform(0.5, 1.2))) for at in random.uniform(0.5, length - 2, 3))
+    density = float(np.exp(random.uniform(np.log(5), np.log(110))))
+    load = Load(length, density, float(random.uniform(0, 1)), voids, (), int(random.integers(1 << 31)))
+    return with_people(load, people, random)
+
+
+def with_people(load: Load, people: int, random: Generator) -> Load:
+    """The same load with people: who hides does so in a void, behind the load, or on it."""
     stowed = []
     for index in range(people):
-        at = voids[index % 3]
+        at = load.voids[index % len(load.voids)]
         inside = random.random() < 0.6
-        along = random.uniform(at[0] + 0.2, at[1] - 0.2) if inside else random.uniform(0.4, length - 0.4)
+        along = random.uniform(at[0] + 0.2, at[1] - 0.2) if inside else random.uniform(0.4, load.length_m - 0.4)
         pose = str(random.choice(["sitting", "lying", "standing"], p=[0.6, 0.2, 0.2]))
         up = FLOOR_M + {"sitting": 0.5, "lying": 0.25, "standing": 0.8}[pose] + (0 if inside else random.uniform(0, 1))
         stowed.append(Stowed(float(along), float(min(up, 3.2)), pose, float(random.uniform(20, 40))))
-    density = float(np.exp(random.uniform(np.log(5), np.log(110))))
-    return Load(
-        length, density, float(random.uniform(0, 1)), tuple(voids), tuple(stowed), int(random.integers(1 << 31))
-    )
+    return replace(load, people=tuple(stowed))
 
 
 def draw_beam(random: Generator, pixel_m: float | None = None) -> Beam:

@@ -8,7 +8,7 @@ adds channel offsets, a fixed baseline, drift and noise. Every range is assumed 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -77,21 +77,11 @@ class Drive:
 
 
 def draw_side(random: Generator, body_type: str, people: int) -> Side:
-    """A side of the ranges of SCIENCE 4; half of those who hide sit where the load covers them (v = 0.5)."""
+    """A side of the ranges of SCIENCE 4."""
     air = float(random.uniform(265, 303))
     warmer = float(random.uniform(-2, 6))
     length = float(random.uniform(7, 13.6))
-    hidden = tuple(
-        Hidden(
-            along_m=float(random.uniform(0.5, length - 0.5)),
-            up_m=float(random.uniform(1.7, 2.3)),
-            pose=str(random.choice(["sitting", "lying", "standing"], p=[0.6, 0.2, 0.2])),
-            emissivity=float(random.uniform(0.5, 0.9)),
-            uncovered=1.0 if random.random() < 0.5 else 0.0,
-        )
-        for _ in range(people)
-    )
-    return Side(
+    side = Side(
         body_type=body_type,
         length_m=length,
         inside_k=air + warmer,
@@ -101,9 +91,25 @@ def draw_side(random: Generator, body_type: str, people: int) -> Side:
         rho=float(random.uniform(0.01, 0.05)) if body_type not in OPAQUE else 0.9,
         sun_k=float(random.uniform(4, 15)) if random.random() < 0.15 else 0.0,
         wet=float(random.uniform(0.3, 1.0)) if random.random() < 0.1 else 0.0,
-        people=hidden,
+        people=(),
         seed=int(random.integers(1 << 31)),
     )
+    return with_people(side, people, random)
+
+
+def with_people(side: Side, people: int, random: Generator) -> Side:
+    """The same side with people behind it; half of those who hide sit where the load covers them (v = 0.5)."""
+    hidden = tuple(
+        Hidden(
+            along_m=float(random.uniform(0.5, side.length_m - 0.5)),
+            up_m=float(random.uniform(1.7, 2.3)),
+            pose=str(random.choice(["sitting", "lying", "standing"], p=[0.6, 0.2, 0.2])),
+            emissivity=float(random.uniform(0.5, 0.9)),
+            uncovered=1.0 if random.random() < 0.5 else 0.0,
+        )
+        for _ in range(people)
+    )
+    return replace(side, people=hidden)
 
 
 def draw_view(random: Generator, rows: int = 48, columns: int = 64) -> View:
@@ -208,11 +214,12 @@ class Film:
 
 
 def film(side: Side, view: View, drive: Drive, at_s: Sequence[float], random: Generator) -> Film:
-    """Frames at these moments (at least one) while the lorry rolls in; where it stands is anywhere along the side."""
+    """Frames at these moments (at least one) while the lorry rolls in; most of what is in view at the end is side."""
     times = np.asarray(at_s, np.float64)
     pixel_m = view.height_m / view.rows
     shift = np.rint(drive.way * drive.travelled_m(times) / pixel_m).astype(int)
-    lead = int(random.integers(-view.columns // 2, max(1, round(side.length_m / pixel_m) - view.columns // 2)))
+    quarter = view.columns // 4
+    lead = int(random.integers(-quarter, max(1, round(side.length_m / pixel_m) - 3 * quarter)))
     first = lead + int(shift[-1]) - int(shift.max())
     width = view.columns + int(np.ptp(shift))
     whole = panorama(side, view, first * pixel_m, width)

@@ -25,7 +25,7 @@ from edge.supervisor import DeviceHealth
 PASSAGE = "01JQ0F7Y3W8V5R2M9K4T6B1N0D"
 STATE = status.document(
     LaneState(
-        "calais", "3", "boot", "0.1.0", 61.0, "concealment-1", (), {"verdicts": "tcp://127.0.0.1:7501"}, 12, True,
+        "calais", "3", "boot", "0.1.0", 61.0, "concealment-2", (), {"verdicts": "tcp://127.0.0.1:7501"}, 12, True,
         InHand(PASSAGE, 7.5, 45.0, "recheck", False),
     ),
     [DeviceHealth("probe", "co2", False, False, False, "absent", "no answer: check its cable", 3, 20, 9.0, None)],

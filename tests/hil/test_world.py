@@ -76,6 +76,7 @@ def test_the_probe_starts_outside_and_lags() -> None:
     random = np.random.default_rng(4)
     scene = draw_scene(random, True)
     air = replace(draw_air(scene, random), lag_s=20.0, noise_ppm=0.0, offset_ppm=0.0, gain=1.0)
+    air = replace(air, exhaust_ppm=0.0, digit_ppm=0.0, delay_s=0.0)
     shown = probe_ppm(scene, air, np.arange(-10.0, 60.0), 0.0, random)
     assert shown[0] == pytest.approx(air.outside_ppm)
     assert np.all(np.diff(shown) >= 0)

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from fusion.classifier import Check, Classifier, Contract, ModelRefused, NoNumber
 from fusion.evidence.evidence import Evidence, silent
 from fusion.verdict import MODALITIES, State
-from models.graph import CAP_LOG10_LR, Weights, build, log10_lr
+from models.graph import CAP_LOG10_LR, Weights, build, log10_lr, pattern_of
 
 WIDTHS = {"vibration": 3, "co2": 2, "mmwave": 1, "xray": 1}
 CONTEXT = ("wind", "mass")
@@ -24,17 +24,29 @@ LOOKS = 3
 
 
 def some_weights(width: int, seed: int, flag: int | None = None) -> Weights:
+    """Two pieces a feature, curves of five knots, and caps that differ by look."""
     random = np.random.default_rng(seed)
+    place = np.repeat(np.arange(width), 2)
     return Weights(
-        random.normal(size=LOOKS) * 0.1,
-        random.normal(size=(LOOKS, width)) * 0.3,
-        random.normal(size=(LOOKS, 2)) * 0.3,
-        random.normal(size=(LOOKS, width, 2)) * 0.3,
-        flag,
+        place=place,
+        low=np.tile([-2.0, 0.1], width),
+        width=np.tile([2.1, 1.5], width),
+        bias=random.normal(size=LOOKS) * 0.1,
+        features=random.normal(size=(LOOKS, 2 * width)) * 0.3,
+        context=random.normal(size=(LOOKS, 2)) * 0.3,
+        pairs=random.normal(size=(LOOKS, 2 * width, 2)) * 0.3,
+        knots=np.cumsum(random.uniform(0.2, 0.5, (LOOKS, 5)), axis=1) - 1.0,
+        values=np.cumsum(random.uniform(0.1, 0.9, (LOOKS, 5)), axis=1) - 1.2,
+        caps=random.uniform(0.5, 1.5, (LOOKS, 2)),
+        only_raises_below=flag,
     )
 
 
 WEIGHTS = {"vibration": some_weights(3, 1), "co2": some_weights(2, 2, flag=1)}
+
+
+SLOPES = np.random.default_rng(9).uniform(0.3, 1.0, (LOOKS, 16, 4))
+SLOPES[:, 1] = 1.0
 
 
 def inputs(n: int, seed: int = 5) -> dict[str, NDArray[np.generic]]:
@@ -59,10 +71,10 @@ def contract_of(model: bytes) -> Contract:
     for i in range(4):
         look = int(feed["look"][i])
         ratios = [
-            float(log10_lr(WEIGHTS[m], feed[m][i : i + 1], feed["context"][i : i + 1], look)[0])
+            float(log10_lr(WEIGHTS[m], feed[m][i : i + 1], feed["context"][i : i + 1], look)[0]) * SLOPES[look, 15, p]
             if m in WEIGHTS
             else 0.0
-            for m in MODALITIES
+            for p, m in enumerate(MODALITIES)
         ]
         features = {m: tuple(float(v) for v in feed[m][i]) for m in MODALITIES}
         context = tuple(float(v) for v in feed["context"][i])
@@ -74,7 +86,7 @@ def contract_of(model: bytes) -> Contract:
 
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
-    return build("test", WEIGHTS, WIDTHS, 2)
+    return build("test", WEIGHTS, SLOPES, WIDTHS, 2)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +113,9 @@ def test_the_graph_agrees_with_numpy_and_its_parts_add_up(model: onnx.ModelProto
         for i in range(300):
             spoke = m in WEIGHTS and feed["measured"][i, index]
             x, c = feed[m][i : i + 1], feed["context"][i : i + 1]
-            due = log10_lr(WEIGHTS[m], x, c, int(feed["look"][i]))[0] if spoke else 0.0
+            look = int(feed["look"][i])
+            slope = SLOPES[look, int(pattern_of(feed["measured"][i : i + 1])[0]), index]
+            due = log10_lr(WEIGHTS[m], x, c, look)[0] * slope if spoke else 0.0
             assert ratios[i, index] == pytest.approx(due, abs=1e-9)
     assert np.max(np.abs(-3.1 + ratios.sum(axis=1) - odds)) < 1e-12
     assert np.max(np.abs(1 / (1 + 10.0**-odds) - score)) < 1e-12
@@ -129,7 +143,8 @@ def test_judging_adds_up_and_silence_is_bit_for_bit_nothing(classifier: Classifi
     both = [alone[0], measured("co2", 0.5, 1.0), absent("mmwave"), absent("xray")]
     first, second = classifier.judge(alone, NOW, 1, -3.1), classifier.judge(both, NOW, 1, -3.1)
     assert first.log10_lr[1:] == (0.0, 0.0, 0.0)
-    assert first.log10_lr[0] == second.log10_lr[0] != 0.0
+    assert second.log10_lr[0] == pytest.approx(first.log10_lr[0] * SLOPES[1, 3, 0], abs=1e-6)
+    assert first.log10_lr[0] != 0.0
     assert second.log10_odds == -3.1 + sum(second.log10_lr)
     assert classifier.judge([absent(m) for m in MODALITIES], NOW, 0, -3.1).log10_odds == -3.1
 

@@ -58,7 +58,7 @@ class Stage:
         last = self.journal.last("verdict")
         state = LaneState(
             site=self.config.lane.site, lane=self.config.lane.name, boot_id=self.journal.boot_id, version="0.1.0",
-            up_s=1.0, model="concealment-1", model_faults=(), endpoints={},
+            up_s=1.0, model="concealment-2", model_faults=(), endpoints={},
             journal_sequence=0 if last is None else last.sequence, recorded=self.recorded, in_hand=hand,
         )  # fmt: skip
         return status.document(state, devices, ClockQuality(True, 1_000), {})

@@ -51,7 +51,7 @@ def write_bundle(root: Path, number: int, people: int, outcome: dict[str, Any] |
         at = BEGAN_NS + second * 10**9
         now = Stamp(at, at, 0, CLOCK)
         writer.gas(GasSample("probe", now, Point.INSIDE, float(signals.inside_ppm[second])))
-        writer.gas(GasSample("outside", now, Point.AMBIENT, signals.outside_ppm))
+        writer.gas(GasSample("outside", now, Point.AMBIENT, signals.outside_ppm + 0.5 * (second % 3)))
     path = writer.complete(document).path
     if outcome is not None:
         (path / "outcome.json").write_text(json.dumps(outcome))

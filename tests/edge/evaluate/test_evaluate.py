@@ -145,7 +145,7 @@ def test_the_page_stands_alone_and_says_on_each_printed_page_what_the_data_are(
     assert "Small &lt;trial&gt;" in text and "<trial>" not in text
     assert 'role="presentation"><thead><tr><th>SIMULATED' in text  # browsers print such a head on every page
     assert text.count("<strong>simulated</strong>") == 5
-    assert "bootstrap" in text and "Clopper" in text and "CC0-1.0" in text and "concealment-1" in text
+    assert "bootstrap" in text and "Clopper" in text and "CC0-1.0" in text and "concealment-2" in text
 
 
 def test_a_dataset_that_does_not_say_what_it_is_claims_the_least(

@@ -34,7 +34,7 @@ class Made:
 
     def model(
         self,
-        name: str = "concealment-2",
+        name: str = "trial-2",
         change: Callable[[onnx.ModelProto], None] | None = None,
         key: Ed25519PrivateKey | None = None,
         **manifest: Any,

@@ -32,8 +32,8 @@ def test_a_model_runs_in_the_shadow_until_it_is_switched_off(made: Made, capfd: 
     assert active_model.in_shadow(made.places) is None
     assert shadow(made, str(made.model()), "--yes") == 0
     found = active_model.in_shadow(made.places)
-    assert found is not None and found.name == "concealment-2"
-    assert active_model.load(None, made.places).name == "concealment-1"
+    assert found is not None and found.name == "trial-2"
+    assert active_model.load(None, made.places).name == "concealment-2"
     states = {row["model"]: row["state"] for row in told(made, capfd, "list")["models"]}
     assert sorted(states.values()) == ["active", "shadow"] and states[RELEASED_ID] == "active"
     assert told(made, capfd, "shadow", "--off")["changed"]
@@ -52,12 +52,12 @@ def test_the_released_model_can_be_watched_from_the_shadow_of_its_successor(made
     assert run(["models", "activate", str(made.model()), "--yes", "--root", str(made.root)]) == 0
     assert shadow(made, RELEASED_ID, "--yes") == 0
     found = active_model.in_shadow(made.places)
-    assert found is not None and found.name == "concealment-1"
+    assert found is not None and found.name == "concealment-2"
 
 
 def test_what_becomes_active_leaves_the_shadow(made: Made) -> None:
     assert shadow(made, str(made.model()), "--yes") == 0
-    assert run(["models", "activate", "concealment-2", "--yes", "--root", str(made.root)]) == 0
+    assert run(["models", "activate", "trial-2", "--yes", "--root", str(made.root)]) == 0
     assert made.store.shadow() is None
     assert run(["models", "rollback", "--yes", "--root", str(made.root)]) == 0
     assert made.store.active() == RELEASED_ID
@@ -81,7 +81,7 @@ def test_a_model_that_a_lane_would_refuse_does_not_run_in_the_shadow_either(
     path.write_bytes(path.read_bytes() + b"\x32\x00")
     assert shadow(made, str(path), "--yes") == 1
     assert "no model stays in the shadow" in capfd.readouterr().err
-    assert shadow(made, str(made.model("concealment-3")), "--yes") == 0
+    assert shadow(made, str(made.model("trial-3")), "--yes") == 0
     file = made.store.file(str(made.store.shadow()))
     file.write_bytes(file.read_bytes() + b"\x32\x00")
     with pytest.raises(ModelRefused, match="SHA-256"):

@@ -29,8 +29,8 @@ def test_a_signed_model_becomes_active_and_is_what_the_lane_loads(made: Made) ->
     path = made.model()
     assert models(made, "activate", str(path), "--yes") == 0
     path.unlink()
-    assert made.store.active().startswith("concealment-2-")
-    assert active_model.load(None, made.places).name == "concealment-2"
+    assert made.store.active().startswith("trial-2-")
+    assert active_model.load(None, made.places).name == "trial-2"
     assert active_model.for_lane(None, made.places).faults == ()
 
 
@@ -41,7 +41,7 @@ def test_without_places_the_released_model_is_loaded(made: Made) -> None:
 
 def test_a_dry_run_tries_the_model_and_changes_nothing(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
     assert models(made, "activate", str(made.model()), "--dry-run") == 0
-    assert "would be: concealment-2-" in capfd.readouterr().out
+    assert "would be: trial-2-" in capfd.readouterr().out
     assert list(made.places.models.iterdir()) == []
 
 
@@ -52,11 +52,11 @@ def test_nothing_is_activated_without_a_yes(made: Made, capfd: pytest.CaptureFix
 
 
 def test_rollback_goes_back_and_then_forth_again(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
-    for name in ("concealment-2", "concealment-3"):
+    for name in ("trial-2", "trial-3"):
         assert models(made, "activate", str(made.model(name)), "--yes") == 0
     assert models(made, "rollback", "--yes", "--json") == 0
     told = json.loads(capfd.readouterr().out.splitlines()[-1])
-    assert told["before"].startswith("concealment-3-") and told["after"].startswith("concealment-2-")
+    assert told["before"].startswith("trial-3-") and told["after"].startswith("trial-2-")
     assert made.store.active() == told["after"] and told["changed"]
     assert models(made, "rollback", "--yes") == 0
     assert made.store.active() == told["before"]
@@ -66,8 +66,8 @@ def test_rollback_of_the_first_model_leads_to_the_released_one(made: Made) -> No
     assert models(made, "activate", str(made.model()), "--yes") == 0
     assert models(made, "rollback", "--yes") == 0
     assert active_model.load(None, made.places).name == RELEASED.stem
-    assert models(made, "activate", "concealment-2", "--yes") == 0
-    assert made.store.active().startswith("concealment-2-")
+    assert models(made, "activate", "trial-2", "--yes") == 0
+    assert made.store.active().startswith("trial-2-")
 
 
 def test_a_rollback_to_what_is_active_changes_nothing(made: Made, capfd: pytest.CaptureFixture[str]) -> None:
@@ -123,20 +123,20 @@ def damage(made: Made, model_id: str) -> None:
 
 
 def test_a_lane_whose_active_model_was_damaged_goes_on_with_the_previous_one(made: Made) -> None:
-    for name in ("concealment-2", "concealment-3"):
+    for name in ("trial-2", "trial-3"):
         assert models(made, "activate", str(made.model(name)), "--yes") == 0
     damage(made, made.store.active())
     with pytest.raises(ModelRefused, match="SHA-256"):
         active_model.load(None, made.places)
     found = active_model.for_lane(None, made.places)
-    assert found.name == "concealment-2"
+    assert found.name == "trial-2"
     assert len(found.faults) == 1 and "SHA-256" in found.faults[0]
 
 
 def test_a_lane_whose_configured_model_is_no_good_keeps_the_active_one(made: Made, tmp_path: Path) -> None:
     assert models(made, "activate", str(made.model()), "--yes") == 0
     found = active_model.for_lane(tmp_path / "not there.onnx", made.places)
-    assert found.name == "concealment-2" and "not there.onnx" in found.faults[0]
+    assert found.name == "trial-2" and "not there.onnx" in found.faults[0]
 
 
 def test_a_link_that_leads_out_of_the_store_is_no_model(made: Made, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_link_that_leads_out_of_the_store_is_no_model(made: Made, tmp_path: Pa
         active_model.load(None, made.places)
     assert active_model.for_lane(None, made.places).name == RELEASED.stem
     assert models(made, "activate", str(made.model()), "--yes") == 0
-    assert active_model.load(None, made.places).name == "concealment-2"
+    assert active_model.load(None, made.places).name == "trial-2"
 
 
 def test_without_any_good_model_every_verdict_is_by_policy_and_says_so(

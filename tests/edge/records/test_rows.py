@@ -29,7 +29,7 @@ VERDICT = {
     "evidence": EVIDENCE,
     "reasons": [{"code": "clock.not_set"}, {"code": "policy.timeout"}],
     "trained_on": "simulated",
-    "produced_by": {"version": "0.1.0", "model": "concealment-1", "model_sha256": "a", "config_sha256": "b"},
+    "produced_by": {"version": "0.1.0", "model": "concealment-2", "model_sha256": "a", "config_sha256": "b"},
 }
 
 

@@ -213,7 +213,7 @@ def test_noise_reaches_its_null_in_one_record_of_a_hundred_at_every_length(secon
 
 
 def test_exchanged_plugs_are_a_fault_and_the_rest_is_measured() -> None:
-    right = waves(1)
+    right = waves(1, around=replace(CALM, ground_coherence=0.98))
     wrong = dict(right, B2=right["G1"], G1=right["B2"])
     found = vibration_evidence(passage(wrong), at(30))
     assert found.state is State.MEASURED and "B2 and G1: swapped" in str(found.cause)

@@ -1,0 +1,60 @@
+"""Another world: every range that a draw comes from is left, by a stated share of its width, on either side.
+
+What was learned in the usual world has seen none of these values. Shares that must stay shares are held to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from hil.world.passage import Truth, draw_truth
+
+
+class Stretched:
+    """A generator whose ``uniform`` draws from just outside the range it is asked for; all else is as it was."""
+
+    def __init__(self, random: Generator, share: float) -> None:
+        self._random, self._share = random, share
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, size: Any = None) -> Any:
+        """Outside ``low``..``high``, by up to ``share`` of its width."""
+        over = self._random.uniform(0.0, self._share * (np.asarray(high) - low), size)
+        return np.where(self._random.random(size) < 0.5, low - over, high + over)[()]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._random, name)
+
+
+def draw_beyond(random: Generator, people: int | None, scanned: float, share: float) -> Truth:
+    """As `draw_truth`, with every uniform range left by ``share`` of its width."""
+    stretched: Any = Stretched(random, share)
+    truth = draw_truth(stretched, people, scanned)
+    scene, air, side = truth.scene, truth.air, truth.side
+    around = replace(
+        scene.around,
+        ground_coherence=float(np.clip(scene.around.ground_coherence, 0.0, 0.999)),
+        wind_m_s=max(0.0, scene.around.wind_m_s),
+        reaches=float(np.clip(scene.around.reaches or 0.0, 0.0, 1.2)),
+        wheels=max(0.0, scene.around.wheels),
+    )
+    people_in = tuple(
+        replace(
+            person,
+            force_n=max(0.1, person.force_n),
+            at=float(np.clip(person.at, -0.5, 0.5)),
+            along_share=float(np.clip(person.along_share, 0.0, 1.0)),
+            co2_l_min=max(0.02, person.co2_l_min),
+        )
+        for person in scene.people
+    )
+    tau = float(np.clip(side.tau, 0.0, 0.95))
+    return replace(
+        truth,
+        scene=replace(scene, around=around, people=people_in),
+        air=replace(air, free_m3=max(3.0, air.free_m3), lag_s=max(0.5, air.lag_s), noise_ppm=max(0.1, air.noise_ppm)),
+        side=replace(side, tau=tau, rho=float(np.clip(side.rho, 0.0, 1.0 - tau)), sun_k=max(0.0, side.sun_k)),
+    )
