@@ -16,6 +16,7 @@ from edge.control import ControlFault, Handler, Peer, Unreachable, ask
 from edge.journal.journal import Journal, JournalFault
 from edge.places import Places
 from edge.retention.expire import counted, expire, find
+from edge.retention.room import make_room
 from edge.retention.rules import RetentionTable
 
 PRUNE = "prune"
@@ -56,19 +57,30 @@ class Keeper:
         log.info("retention: %d plates and words, %d bundles deleted", done.openings, done.bundles)
         return done.said()
 
+    def make_room(self) -> int:
+        """Before the disk is full; see ``edge/retention/room.py``. Raises JournalFault."""
+        least, days = self._rules.least_free_mib * 1024**2, self._rules.closed_case_days
+        gone = make_room(self._journal, self._places, least, time.time_ns(), days)
+        if gone:
+            log.warning("retention: %d bundles without an outcome deleted: the disk is nearly full", gone)
+        return gone
+
     async def keep(self) -> None:
         """Until cancelled."""
         await asyncio.sleep(FIRST_S)
-        told = ""
+        told, next_run_s = "", 0.0
         while True:
             try:
-                await asyncio.to_thread(self.run)
+                await asyncio.to_thread(self.make_room)
+                if time.monotonic() >= next_run_s:
+                    next_run_s = time.monotonic() + EVERY_S
+                    await asyncio.to_thread(self.run)
                 told = ""
             except (ControlFault, JournalFault, OSError) as fault:
                 if str(fault) != told:  # once for each cause, not once an hour
                     told = str(fault)
                     log.warning("retention: %s", fault)
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(FIRST_S)
 
 
 def handlers(keeper: Keeper) -> dict[str, Handler]:

@@ -79,7 +79,7 @@ def expire(journal: Journal, places: Places, rules: RetentionTable, found: Due) 
             some = list(names[at : at + AT_ONCE])
             journal.append(KIND, None, {"what": what, "passages": some, "cause": f"kept for {days:g} days"})
             for name in some:
-                faults += _take(places.bundles / name) if what == "bundle" else _remove(places.cases / name)
+                faults += take(places.bundles / name) if what == "bundle" else _remove(places.cases / name)
     for what, paths, days in (
         ("pack", found.packs, rules.plates_days),
         ("stray", found.strays, rules.quarantine_days),
@@ -95,7 +95,7 @@ def expire(journal: Journal, places: Places, rules: RetentionTable, found: Due) 
     return Expired(done.openings, done.bundles, done.photos, done.packs, done.strays, done.held, purged, tuple(faults))
 
 
-def _take(folder: Path) -> list[str]:
+def take(folder: Path) -> list[str]:
     """Out of sight in one step, then file by file: a folder without a suffix is never half."""
     going = folder.with_name(folder.name + GOING)
     try:

@@ -22,6 +22,7 @@ class RetentionTable(_Table):
     plates_days: Days = 90.0  # SCIENCE 8: assumed, legal review
     bundles_days: Days = 90.0
     quarantine_days: Days = 30.0  # assumed: what a device sent wrongly is looked at within a month or never
+    least_free_mib: Annotated[int, Field(ge=0, le=1 << 24)] = 1024  # assumed: half a day of bundles; 0 never makes room
     wait_for_clock: bool = True  # a box that starts in 1970 or 2099 must not take today's plates for old ones
     closed_case_days: Days = 90.0  # assumed: an objection after the end of a case comes within that time
 
