@@ -52,9 +52,13 @@ def draw_beyond(random: Generator, people: int | None, scanned: float, share: fl
         for person in scene.people
     )
     tau = float(np.clip(side.tau, 0.0, 0.95))
+    view = replace(truth.view, channels_k=max(0.0, truth.view.channels_k), netd_k=max(0.1, truth.view.netd_k))
+    stops_s = None if truth.drive.stops_s is None else max(0.0, truth.drive.stops_s)
     return replace(
         truth,
         scene=replace(scene, around=around, people=people_in),
         air=replace(air, free_m3=max(3.0, air.free_m3), lag_s=max(0.5, air.lag_s), noise_ppm=max(0.1, air.noise_ppm)),
+        view=view,
+        drive=replace(truth.drive, stops_s=stops_s, speed_m_s=max(0.1, truth.drive.speed_m_s)),
         side=replace(side, tau=tau, rho=float(np.clip(side.rho, 0.0, 1.0 - tau)), sun_k=max(0.0, side.sun_k)),
     )
