@@ -12,7 +12,8 @@ EMITTERS = frozenset({"produce", "dry_ice"})
 STEADY_PPM_PER_MIN = 60.0  # assumed: a load that has respired for hours has come near its level; people add to it
 PRODUCE_WARMEST_C = 20.0  # assumed: produce is carried cool (SCIENCE 3.3 lists 0 to 15 C); warmer air has another cause
 DRY_ICE_WARMEST_C = 10.0  # assumed: dry ice cools the space that it fills
-QUIET_LOG10_LR = 0.0  # vibration must not speak for a person
+QUIET_LOG10_LR = 0.5  # vibration must not speak for a person; less than three to one is no word (models/manifest.py)
+OWN_RISE_S = 30.0  # SCIENCE 3.2: the slowest probe's lag; until then it rises by itself, whatever the air does
 
 
 def agrees(
@@ -28,10 +29,17 @@ def agrees(
     if "vibration" not in measured or "co2" not in measured or inside_temperature_c is None:
         return False
     warmest_c = PRODUCE_WARMEST_C if context.cargo == "produce" else DRY_ICE_WARMEST_C
-    slope = measured["co2"].features.get("slope_ppm_per_min")
     return (
-        slope is not None
-        and abs(slope) <= STEADY_PPM_PER_MIN
+        _steady(measured["co2"].features)
         and inside_temperature_c <= warmest_c
-        and log10_lr.get("vibration", 0.0) <= QUIET_LOG10_LR
+        and log10_lr.get("vibration", 0.0) < QUIET_LOG10_LR
     )
+
+
+def _steady(air: Mapping[str, float]) -> bool:
+    """Whether the air is not seen to rise: a probe's own step response, under way or fitted, is no rise of the air."""
+    slope = air.get("slope_ppm_per_min")
+    if slope is None:
+        return False
+    own = air.get("settled", 0.0) > 0.5 or air.get("dwell_s", OWN_RISE_S) < OWN_RISE_S
+    return own or abs(slope) <= STEADY_PPM_PER_MIN

@@ -22,7 +22,7 @@ class Stretched:
 
     def uniform(self, low: float = 0.0, high: float = 1.0, size: Any = None) -> Any:
         """Outside ``low``..``high``, by up to ``share`` of its width."""
-        over = self._random.uniform(0.0, self._share * (np.asarray(high) - low), size)
+        over = self._random.uniform(0.0, self._share * np.abs(np.asarray(high) - low), size)
         return np.where(self._random.random(size) < 0.5, low - over, high + over)[()]
 
     def __getattr__(self, name: str) -> Any:

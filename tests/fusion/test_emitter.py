@@ -20,7 +20,7 @@ def test_a_cool_steady_quiet_load_agrees_with_produce() -> None:
     ("context", "evidence", "vibration_log10_lr", "temperature_c"),
     [
         (Context(cargo="general"), (VIBRATION, CO2), -0.4, 8.0),
-        (PRODUCE, (VIBRATION, CO2), 0.3, 8.0),
+        (PRODUCE, (VIBRATION, CO2), 0.6, 8.0),
         (PRODUCE, (VIBRATION, CO2), -0.4, 26.0),
         (PRODUCE, (VIBRATION, CO2), -0.4, None),
         (PRODUCE, (silent("vibration", State.ABSENT, "unplugged"), CO2), 0.0, 8.0),
@@ -32,3 +32,10 @@ def test_whatever_speaks_against_it_or_says_nothing_does_not_agree(
     context: Context, evidence: tuple[Evidence, ...], vibration_log10_lr: float, temperature_c: float | None
 ) -> None:
     assert not agrees(context, evidence, {"vibration": vibration_log10_lr}, temperature_c)
+
+
+@pytest.mark.parametrize(("settled", "dwell_s", "steady"), [(0.0, 12.0, True), (1.0, 44.0, True), (0.0, 44.0, False)])
+def test_a_probe_that_is_on_its_way_is_no_rise_of_the_air(settled: float, dwell_s: float, steady: bool) -> None:
+    air = {"slope_ppm_per_min": 900.0, "settled": settled, "dwell_s": dwell_s}
+    rising = Evidence("co2", State.MEASURED, features=air)
+    assert agrees(PRODUCE, (VIBRATION, rising), {"vibration": -0.4}, 8.0) is steady
