@@ -17,7 +17,8 @@ from edge.booth.faults import MOST_FAULTS, Faults
 from edge.places import Places
 
 SIZES = {"booth": (1920, 1080), "tablet": (820, 1180), "phone": (390, 844)}
-LANGUAGES = ("en", "fr", "nl", "de") if os.environ.get("LOOKS") == "all" else ("en",)
+ALL = os.environ.get("LOOKS") == "all"
+LANGUAGES, LIGHTS = (("en", "fr", "nl", "de"), ("light", "dark")) if ALL else (("en",), ("dark",))
 AA = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 DEVICES = """
 [devices.probe]
@@ -113,7 +114,7 @@ def test_a_silent_lane_leaves_nothing_that_looks_true(stage: Any, desk: Callable
     expect(page.locator("#note")).to_have_text("")
 
 
-@pytest.mark.parametrize("light", ["light", "dark"])
+@pytest.mark.parametrize("light", LIGHTS)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_it_fits_and_axe_finds_nothing(
