@@ -26,7 +26,7 @@ def quiet(done: int, cases: int) -> None:
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Table:
     """Few passages, each several times with a little chance in its features: enough for every part to have some."""
     kept = tmp_path_factory.mktemp("cases")
-    want = Want(60, 5, LOOKS_S, 0.7)
+    want = Want(90, 5, LOOKS_S, 0.6)
     made = collect(want, kept, 1, quiet)
     again = collect(want, kept, 1, quiet)
     assert all(np.array_equal(getattr(made, f.name), getattr(again, f.name)) for f in fields(Table))
