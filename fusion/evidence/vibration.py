@@ -258,7 +258,7 @@ def _cancel(body: list[Sensor], ground: list[Sensor], keep: Flags) -> list[_Body
     first (linear prediction, the same for all body sensors), and the ground is fitted to what is left of the waves by
     a short filter H, ``min |A b - sum_jk h_jk g_j[t - k]|^2 + ridge |h|^2``. Only ground is ever taken off. All body
     sensors share the normal equations; only the right-hand side is their own. The record is taken for a circle, so
-    that where all of it counts, sums over it are products of spectra.
+    that sums over all of it are products of spectra.
     """
     waves, sources = np.stack([b.wave for b in body]), np.stack([g.wave for g in ground])
     ringing = _ringing(waves, keep)
@@ -267,8 +267,10 @@ def _cancel(body: list[Sensor], ground: list[Sensor], keep: Flags) -> list[_Body
     shifts = np.arange(taps) - (taps - 1 - taps // 4)  # some ahead: the ground sensor may stand behind the wheel
     spectra = scipy.fft.rfft(np.concatenate((dry, sources)))
     dry_spectra, source_spectra = spectra[: len(body)], spectra[len(body) :]
-    if keep.all():
+    if np.count_nonzero(keep) > len(keep) // 2:  # all of it, and those few points taken off again
         normal, told = _sums_over_all(dry_spectra, source_spectra, shifts, len(keep))
+        off_normal, off_told = _sums_over(dry, sources, shifts, ~keep)
+        normal, told = normal - off_normal, told - off_told
     else:
         normal, told = _sums_over(dry, sources, shifts, keep)
     normal[np.diag_indices_from(normal)] += RIDGE * max(float(np.trace(normal)) / len(normal), 1e-300)
