@@ -111,6 +111,10 @@ class Lane:
         self._current: _InHand | None = None
         self._unopened: OpenPassage | None = None  # a vehicle whose record cannot be begun: the disk is full
         self._open_again_ns = 0
+        self._unnamed: dict[
+            str, dict[str, Any]
+        ] = {}  # passage -> the row that its sealed bundle lacks: the disk is full
+        self._name_again_ns = 0
         self._pre_roll: deque[Reading] = deque(maxlen=MOST_PRE_ROLL)
         self.recorded = True
 
@@ -132,7 +136,7 @@ class Lane:
         )
 
     def wait_s(self) -> float | None:
-        """Seconds until `due` has something to do; None while nothing is planned."""
+        """Seconds until `due` has something to judge or to begin; None while nothing is planned."""
         current = self._current
         if current is None:
             left_ns = self._open_again_ns - self._monotonic_ns()
@@ -162,7 +166,9 @@ class Lane:
             await self._watch_air(current)
 
     async def due(self) -> None:
-        """Judge the look that has come due, and end a passage that has lasted too long."""
+        """Judge the look that has come due, end a passage that has lasted too long, and name what waits for a row."""
+        if self._unnamed and self._monotonic_ns() >= self._name_again_ns:
+            await self._name()
         current = self._current
         if current is None:
             if self._unopened is not None and self.wait_s() == 0.0:
@@ -180,6 +186,7 @@ class Lane:
         """The lane stops: the passage in hand gets its verdict from what was measured, and its bundle."""
         if self._current is not None:
             await self._end(self._current, Closing.STOPPED)
+        await self._name()
 
     @property
     def declared(self) -> dict[str, Any]:
@@ -263,13 +270,23 @@ class Lane:
         except (BundleFault, OSError) as fault:
             log.error("passage %s: its bundle is not complete: %s; the next start tries again", ended.passage_id, fault)
             return
-        await self._log_row("bundle", ended.passage_id, {"closing": closing.value, **named})
-        await asyncio.to_thread(self._sealed, ended.passage_id)  # an outcome may have come before its bundle
-        log.info("passage %s: ended (%s)", ended.passage_id, closing.value)
-        if self._radiographs is not None:
-            await asyncio.to_thread(self._radiographs.ended, ended.passage_id)
-            for radiograph in await asyncio.to_thread(self._radiographs.waiting):
-                await self._scanned(radiograph)
+        self._unnamed[ended.passage_id] = {"closing": closing.value, **named}
+        await self._name()
+
+    async def _name(self) -> None:
+        """Sealed bundles into the journal; a row that it refuses is tried again in a while, or by the next start."""
+        while self._unnamed:
+            passage_id, body = next(iter(self._unnamed.items()))
+            if not await self._log_row("bundle", passage_id, body):
+                self._name_again_ns = self._monotonic_ns() + round(RECORD_AGAIN_S * 1e9)
+                return
+            del self._unnamed[passage_id]
+            await asyncio.to_thread(self._sealed, passage_id)  # an outcome may have come before its bundle
+            log.info("passage %s: ended (%s)", passage_id, body["closing"])
+            if self._radiographs is not None:
+                await asyncio.to_thread(self._radiographs.ended, passage_id)
+                for radiograph in await asyncio.to_thread(self._radiographs.waiting):
+                    await self._scanned(radiograph)
 
     def _seal(self, record: PassageRecord, ended: ClosedPassage, clock: ClockQuality) -> dict[str, Any]:
         verdicts = tuple(row.body for row in self._journal.of_passage(ended.passage_id, "verdict"))
@@ -436,7 +453,8 @@ class Lane:
             down,
         )
 
-    async def _log_row(self, kind: str, passage_id: str, body: Mapping[str, Any]) -> None:
+    async def _log_row(self, kind: str, passage_id: str, body: Mapping[str, Any]) -> bool:
+        """Whether it is in the journal."""
         try:
             await asyncio.to_thread(self._journal.append, kind, passage_id, body)
             self.recorded = True
@@ -444,6 +462,7 @@ class Lane:
             if self.recorded:
                 log.error("journal: %s", fault)
             self.recorded = False
+        return self.recorded
 
     def _measured_s(self, current: _InHand) -> float:
         return (self._monotonic_ns() - current.passage.began_monotonic_ns) / 1e9

@@ -33,7 +33,7 @@ from edge.active_model import ActiveModel
 from edge.calibrate.in_force import stationxml as vibration_xml
 from edge.config import LaneConfig
 from edge.frame_plan import FramePlan
-from edge.journal.journal import Journal, Row
+from edge.journal.journal import Journal, JournalFault, Row
 from edge.passage_gate import OpenPassage
 from fusion.bundle import mmwave_tiff, xray_dcs
 from fusion.bundle.container import PASSAGE, Files, Limits
@@ -55,6 +55,7 @@ from fusion.runtime import runtime
 from fusion.verdict import Level, ProducedBy, Verdict
 
 NO_CALIBRATIONS = Calibrations({})
+NOBODY_KNOWS = "unknown"  # why a passage ended whose bundle was sealed and whose row was not written
 MADE = "lanepulse"  # our own key in passage.json: what else a replay needs to give the same verdict
 PREPARE_EVERY_NS = 5_000_000_000  # a segment of evidence (docs/adr/0003)
 PREPARE_AFTER_NS = 1_500_000_000  # assumed: by then the records of all sensors are there that end with a segment
@@ -392,7 +393,8 @@ def _begun(
 def recover(bundles: Path, journal: Journal, config: LaneConfig, produced: Produced) -> Iterator[Row]:
     """Complete what a crash left behind: a passage without a final verdict gets `recheck: restarted`, each its bundle.
 
-    Rows are verdicts to announce. A folder that cannot be taken up stays as it is, and is said.
+    A sealed bundle that no row names (the disk was full, or the crash came between) gets its row. Rows that come back
+    are verdicts to announce. A folder that cannot be taken up stays as it is, and is said.
     """
     for partial in sorted(bundles.glob(f"*{PARTIAL}")):
         passage_id = partial.name.removesuffix(PARTIAL)
@@ -400,6 +402,30 @@ def recover(bundles: Path, journal: Journal, config: LaneConfig, produced: Produ
             yield from _complete_interrupted(partial, passage_id, journal, produced)
         except (BundleFault, OSError, ValueError) as fault:
             log.error("passage %s: cannot be completed and stays in %s: %s", passage_id, partial.name, fault)
+    for folder in sorted(bundles.iterdir()):
+        if "." in folder.name or not folder.is_dir() or journal.has(folder.name, "bundle"):
+            continue  # a name with a dot is on its way in or out
+        try:
+            _name_sealed(folder, journal)
+        except (BundleFault, OSError, ValueError, JournalFault) as fault:
+            log.error("passage %s: its bundle is not in the journal: %s", folder.name, fault)
+
+
+def _name_sealed(folder: Path, journal: Journal) -> None:
+    """The row of a sealed bundle, from what it says of itself, once all its digests hold."""
+    if not any(row.document()["final"] for row in journal.of_passage(folder.name, "verdict")):
+        raise BundleFault("the journal has no final verdict of it: it is of another lane, or of a lost journal")
+    contents = read(folder)
+    text = contents.files.read(PASSAGE)
+    if contents.document.passage_id != folder.name:
+        raise BundleFault(f"it says that it is of passage {contents.document.passage_id}")
+    if faults := contents.digest_faults():
+        raise BundleFault("; ".join(faults)[:500])
+    done = Completed(folder, dict(contents.document.digests), "sha256:" + hashlib.sha256(text).hexdigest())
+    winds = [kept.reading.wind_m_s for kept in contents.weather if kept.reading.wind_m_s is not None]
+    row = named(done, json_text.read(text), max(winds, default=None))
+    journal.append("bundle", folder.name, {"closing": NOBODY_KNOWS, **row})
+    log.warning("passage %s: its bundle was sealed and not in the journal; it is now", folder.name)
 
 
 def _complete_interrupted(partial: Path, passage_id: str, journal: Journal, produced: Produced) -> Iterator[Row]:

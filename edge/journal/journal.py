@@ -199,6 +199,12 @@ class Journal:
         """All rows of a kind that belong to a passage, in order."""
         return self._select("WHERE kind = ? AND passage_id = ? ORDER BY sequence", kind, passage_id)
 
+    def has(self, passage_id: str, kind: str) -> bool:
+        """Whether there is a row of that kind for a passage; out of an index, no row is read."""
+        with self._guard:
+            asked = "SELECT 1 FROM rows WHERE passage_id = ? AND kind = ? LIMIT 1"
+            return self._db.execute(asked, (passage_id, kind)).fetchone() is not None
+
     def last(self, kind: str) -> Row | None:
         """The newest row of a kind."""
         found = self._select("WHERE kind = ? ORDER BY sequence DESC LIMIT 1", kind)

@@ -107,6 +107,7 @@ def judged(found: Path, said: list[str]) -> None:
         assert {line.split()[1] for line in said if line.startswith("sealed")} <= sealed
         for folder in places.bundles.iterdir():
             assert folder.name.endswith(".partial") or (folder / "passage.json").is_file(), folder.name
+            assert folder.name.endswith(".partial") or folder.name in sealed, f"{folder.name}: no row names it"
     checked = verify(places.journal, key.public_key())
     assert checked.ok, checked.cause
 
