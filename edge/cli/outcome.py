@@ -12,9 +12,10 @@ from edge.cli.main import DONE, NO
 from edge.cli.options import Settings, common
 from edge.cli.output import say, say_json, tell
 from edge.control import ask
-from edge.records.outcome import CHECKS, By, CheckState, OutcomeRefused, Reason, Technique, press_of
+from edge.records.outcome import CHECKS, By, CheckState, OutcomeRefused, Reason, SealState, Technique, press_of
 
 _SECURED = f"One check of the schedule, CHECK=STATE; checks: {', '.join(CHECKS)}."
+_SEAL = f"One seal, its number as it stands there, NUMBER=STATE; states: {', '.join(typing.get_args(SealState))}."
 
 
 def _choice(words: Any) -> click.Choice[str]:
@@ -24,7 +25,8 @@ def _choice(words: Any) -> click.Choice[str]:
 @click.command(
     "outcome",
     epilog="\b\nExamples:\n  lanepulse outcome 01JQ0F7Y3W8V5R2M9K4T6B1N0D --searched physical --nobody\n"
-    "  lanepulse outcome 01JQ0F7Y3W8V5R2M9K4T6B1N0D --searched dog --people 2 --where 'rear' --secured locks=broken",
+    "  lanepulse outcome 01JQ0F7Y3W8V5R2M9K4T6B1N0D --searched dog --people 2 --where 'rear' --secured locks=broken\n"
+    "  lanepulse outcome 01JQ0F7Y3W8V5R2M9K4T6B1N0D --searched physical --nobody --seal 'EU 4471 902=broken'",
 )
 @click.argument("passage")
 @click.option("--searched", "technique", type=_choice(Technique), help="What found it, or was used last.")
@@ -35,6 +37,7 @@ def _choice(words: Any) -> click.Choice[str]:
 @click.option("--minutes", type=click.FloatRange(0, 1440), help="How long the search took.")
 @click.option("--by", type=_choice(By), help="Who searched: a kind, never a name.")
 @click.option("--secured", multiple=True, metavar="CHECK=STATE", help=_SECURED)
+@click.option("--seal", "seals", multiple=True, metavar="NUMBER=STATE", help=_SEAL)
 @click.option("--override", "reason", type=_choice(Reason), help="The prompt was not followed, and why.")
 @click.option("--officer", help="Who enters it: an id, never a name.")
 @click.option("--corrects", type=click.IntRange(1), help="The row of the record that this one corrects.")
@@ -76,6 +79,7 @@ def _press(passage: str, given: dict[str, Any]) -> dict[str, Any]:
             "minutes": given["minutes"],
             "by": given["by"] or "officer",
             "secured": dict(_secured(given["secured"])),
+            "seals": list(_seals(given["seals"])),
             "response": "overridden" if given["reason"] else None,
             "reason": given["reason"],
         }
@@ -96,6 +100,15 @@ def _secured(pairs: tuple[str, ...]) -> typing.Iterator[tuple[str, str]]:
             states = ", ".join(typing.get_args(CheckState))
             raise click.UsageError(f"--secured {pair[:60]}: give CHECK=STATE; states: {states}")
         yield check, state
+
+
+def _seals(pairs: tuple[str, ...]) -> typing.Iterator[dict[str, str]]:
+    for pair in pairs:
+        number, equals, state = pair.rpartition("=")  # a number may hold one
+        if not equals or not number.strip() or state not in typing.get_args(SealState):
+            states = ", ".join(typing.get_args(SealState))
+            raise click.UsageError(f"--seal {pair[:60]}: give NUMBER=STATE; states: {states}")
+        yield {"number": number, "state": state}
 
 
 def _say(passage: str, answer: dict[str, Any]) -> None:

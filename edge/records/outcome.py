@@ -43,6 +43,7 @@ CHECKS = (
 Technique = Literal["physical", "dog", "heartbeat", "co2", "mmwave", "xray", "scope", "documents", "other"]
 By = Literal["officer", "contractor", "port", "police", "driver", "other"]
 CheckState = Literal["ok", "missing", "broken", "cut", "open", "not_checked"]
+SealState = Literal["intact", "broken", "missing", "changed"]
 Reason = Literal[
     "load_seen", "documents", "known_traffic", "other_information", "no_time", "reading_doubted", "supervisor", "other"
 ]
@@ -59,7 +60,7 @@ class Seal(_Strict):
     """One seal: its number as it stands there, and how it was found."""
 
     number: Annotated[str, Field(min_length=1, max_length=40)]
-    state: Literal["intact", "broken", "missing", "changed"]
+    state: SealState
 
     @field_validator("number")
     @classmethod

@@ -56,6 +56,14 @@ def test_what_a_search_found_is_in_the_record(
     assert row.document()["via"].startswith("uid ")
 
 
+def test_seals_are_recorded_with_their_numbers_as_they_stand_there(journal: Journal, tmp_path: Path) -> None:
+    seals = ["--seal", "EU 4471 902=broken", "--seal", "A=7=intact"]
+    assert run(["outcome", PASSAGE, "--searched", "physical", "--nobody", *seals, "--root", str(tmp_path)]) == 0
+    (row,) = journal.of_passage(PASSAGE, "outcome")
+    told = [{"number": "EU 4471 902", "state": "broken"}, {"number": "A=7", "state": "intact"}]
+    assert row.document()["outcome"]["seals"] == told
+
+
 def test_a_second_outcome_is_told_who_was_before_and_how_to_correct(
     journal: Journal, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +83,11 @@ def test_a_second_outcome_is_told_who_was_before_and_how_to_correct(
         (["--searched", "dog"], "either --nobody or --people"),
         (["--searched", "dog", "--nobody", "--where", "rear"], "leave people and where out"),
         (["--searched", "dog", "--nobody", "--secured", "locks"], "give CHECK=STATE"),
+        (["--not-searched", "--seal", "4471"], "give NUMBER=STATE"),
+        (["--not-searched", "--seal", " =broken"], "give NUMBER=STATE"),
+        (["--not-searched", "--seal", "4471=lost"], "states: intact, broken, missing, changed"),
+        (["--not-searched", "--seal", f"{'4' * 41}=broken"], "outcome.seals.0.number"),
+        (["--not-searched", *(f"--seal={number}=intact" for number in range(13))], "outcome.seals"),
         (["--undo"], "nothing to take back"),
     ],
 )
