@@ -45,6 +45,7 @@ from edge.records import covert_control, outcome_control, radiograph_control, re
 from edge.records.covert import CovertBook
 from edge.records.outcome_book import OutcomeBook
 from edge.referral import control as case_control
+from edge.referral.alarms import CaseAlarms
 from edge.referral.book import CaseBook
 from edge.resume_notes import ResumeNotes
 from edge.retention import control as retention
@@ -145,6 +146,7 @@ class _Daemon:
         self._produced = Produced(self._version, model, config.sha256)
         self._outcomes = OutcomeBook(journal, places.bundles, time.time_ns)
         self._cases = CaseBook(journal, places, time.time_ns)
+        self._case_alarms = CaseAlarms(journal, places, config.referral.alarm_days(), time.time_ns)
         self._covert = CovertBook(journal, time.time_ns)
         self._buttons = ButtonBox(self._outcomes, time.monotonic)
         if last is not None:
@@ -219,7 +221,7 @@ class _Daemon:
             others += [tasks.create_task(device.run()) for device in self._devices.values()]
             others += [tasks.create_task(self._sign()), tasks.create_task(self._keep_notes())]
             others += [tasks.create_task(self._load_shadow()), tasks.create_task(self._drift.run())]
-            others.append(tasks.create_task(self._keeper.keep()))
+            others += [tasks.create_task(self._keeper.keep()), tasks.create_task(self._case_alarms.run())]
             others.append(tasks.create_task(Doors([self._publisher, self._replay]).watch()))
             await self._flow(stop)
             for task in others:
@@ -305,6 +307,7 @@ class _Daemon:
             shadow=None if self._shadow.model is None else self._shadow.model.name,
             shadow_fault=self._shadow_fault,
             drift=self._drift.told,
+            cases=self._case_alarms.told,
             endpoints=self._endpoints,
             journal_sequence=self._sequence,
             recorded=self._lane.recorded,

@@ -39,6 +39,7 @@ class LaneState:
     shadow: str | None = None  # the model that runs beside the active one
     shadow_fault: str | None = None  # why none does that should
     drift: Mapping[str, Any] | None = None  # whether the world still fits the model
+    cases: Mapping[str, Any] | None = None  # those that wait too long; None while nobody has looked
 
 
 def document(
@@ -65,6 +66,7 @@ def document(
         "model_faults": list(state.model_faults),
         "shadow": {"model": state.shadow, "fault": state.shadow_fault},
         "drift": None if state.drift is None else dict(state.drift),
+        "cases": None if state.cases is None else dict(state.cases),
         "endpoints": dict(state.endpoints),
         "journal": {"sequence": state.journal_sequence, "recorded": state.recorded},
         "clock": {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns},

@@ -43,6 +43,9 @@ def _say(state: Mapping[str, Any]) -> None:
         say(f"shadow   {shadow.get('model') or 'none: ' + str(shadow.get('fault'))}")
     if state.get("drift"):
         say(f"drift    {_drift(state['drift'])}")
+    cases = state.get("cases") or {}
+    if cases.get("alarms"):
+        say(f"cases    {_cases(cases)}")
     kept = (state.get("radiographs") or {}).get("kept", 0)
     if kept:
         say(f"X-ray    {kept} radiographs are of no passage that we know: lanepulse radiographs")
@@ -54,6 +57,15 @@ def _say(state: Mapping[str, Any]) -> None:
         quarantined = sum(device["quarantined"].values())
         rows.append((device["name"], device["modality"], *answers, device["restarts"], quarantined, device["cause"]))
     say_table(("DEVICE", "MODALITY", "THERE", "ON TIME", "SURE", "RESTARTS", "QUARANTINED", "CAUSE"), rows)
+
+
+def _cases(cases: Mapping[str, Any]) -> str:
+    """Which wait too long, in a line."""
+    stages = ", ".join(f"{count} {stage.replace('_', ' ')}" for stage, count in cases["by_stage"].items())
+    return (
+        f"{cases['alarms']} WAIT TOO LONG: {stages}; the longest for {cases['longest_days']:g} days: "
+        "lanepulse referral list --alarms"
+    )
 
 
 def _drift(drift: Mapping[str, Any]) -> str:

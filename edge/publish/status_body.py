@@ -104,6 +104,14 @@ class DriftState(_Body):
     finds: RateDrift = Field(description="searches that found somebody, against the scores that were stated")
 
 
+class CasesState(_Body):
+    """Cases beyond the days that their stage may take; looked at every few minutes."""
+
+    alarms: int = Field(ge=0, description="how many; which ones: lanepulse referral list --alarms")
+    by_stage: dict[str, int] = Field(description="stage -> how many, for stages that have any")
+    longest_days: float | None = Field(description="days in its stage of the longest; null where there is none")
+
+
 class StatusBody(_Body):
     """The lane at one moment, each second and for late joiners; silence for some seconds means that it is lost."""
 
@@ -119,6 +127,7 @@ class StatusBody(_Body):
     model_faults: list[str] = Field(default=[], description="models that were refused, each in a line")
     shadow: ShadowState = ShadowState()
     drift: DriftState | None = None
+    cases: CasesState | None = Field(default=None, description="null until the lane has looked, or where it cannot")
     endpoints: dict[str, str]
     journal: JournalState
     clock: ClockState
