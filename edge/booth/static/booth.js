@@ -1,6 +1,6 @@
 // The officer's page: one lorry at a time. What is to be seen comes whole with each event; nothing is kept from before.
 import { Alarm } from "./alarm.js";
-import { $, element, fill, shape } from "./dom.js";
+import { $, element, fill, hide, mark, say, shape } from "./dom.js";
 import { Link } from "./link.js";
 import { Outcomes } from "./outcome.js";
 import { Panel } from "./panel.js";
@@ -12,6 +12,7 @@ import { has, line, load, t, time } from "./words.js";
 const LEVELS = ["no_search", "recheck", "search", "open_now"]; // from left to right: each has its own place
 const LANGUAGE = "lanepulse.language";
 const LIGHT = "lanepulse.light";
+const FRAME_MS = 17;
 
 class Page {
   constructor(settings) {
@@ -23,6 +24,7 @@ class Page {
     this.outcomes = new Outcomes(this);
     this.state = null;
     this.hidden = null; // why the verdict is covered
+    this.shapes = {}; // made once each
     this.link = new Link({ state: (state) => this.show(state), silent: (kind, cause) => this.hide(kind, cause) });
     setInterval(() => this.clock(), 1000);
     this.controls();
@@ -64,7 +66,7 @@ class Page {
   }
 
   clock() {
-    $("time").textContent = time(new Date());
+    say($("time"), time(new Date()));
   }
 
   key(event) {
@@ -76,7 +78,7 @@ class Page {
   hide(kind, cause) {
     if (this.hidden === kind) return;
     this.hidden = kind;
-    this.alarm.show(null);
+    this.sound(null);
     document.body.dataset.covered = "yes";
     document.body.dataset.level = "none";
     $("word").textContent = "";
@@ -90,36 +92,55 @@ class Page {
     if (this.state === state && !this.hidden) return;
     this.state = state;
     this.hidden = null;
-    document.body.dataset.covered = "no";
-    this.render();
+    mark(document.body, "data-covered", "no");
+    this.level();
+    this.later();
   }
 
   render() {
-    if (!this.state || document.body.dataset.covered === "yes") return this.unsent();
+    if (this.level()) this.around();
+    this.aside();
+  }
+
+  // What the officer must see at once, and nothing else: it is on the screen one frame before what accompanies it.
+  level() {
+    if (!this.state || document.body.dataset.covered === "yes") return false;
     const { now } = this.state;
     const phase = now ? now.phase : "waiting";
     const level = phase === "prompt" ? now.prompt.level : "none";
-    document.body.dataset.level = level;
-    document.body.dataset.phase = phase;
+    mark(document.body, "data-level", level);
+    mark(document.body, "data-phase", phase);
     this.headline(phase, level, now);
-    const { recorded, clock } = this.state.lane ?? { recorded: true, clock: true };
-    $("lane-note").textContent = [recorded ? "" : t("lane.not_recorded"), clock ? "" : t("lane.clock")].join(" ").trim();
     this.measuring(phase, now);
-    this.alarm.show(level === "open_now" ? now.passage_id : null);
-    $("silence").hidden = level !== "open_now" || this.alarm.silenced(now.passage_id);
-    $("vehicle").hidden = !now;
-    $("drill").hidden = Boolean(now); // nobody practises while a lorry is there
-    $("vehicle").dataset.known = Object.keys(now?.context ?? {}).length;
-    this.outcomes.render(this.state);
-    return this.later();
+    this.sound(level === "open_now" ? now.passage_id : null);
+    hide($("silence"), level !== "open_now" || this.alarm.silenced(now.passage_id));
+    this.outcomes.aim(this.state);
+    return true;
   }
 
-  // The level is on the screen one frame before what only accompanies it.
+  // What came before in the same moment, and is over, makes no sound: danger sounds when it is still there a frame later.
+  sound(passageId) {
+    clearTimeout(this.sounding);
+    if (passageId === null || this.alarm.passage === passageId) this.alarm.show(passageId);
+    else this.sounding = setTimeout(() => this.alarm.show(passageId), FRAME_MS);
+  }
+
   later() {
     this.awaited ??= requestAnimationFrame(() => idle(() => {
       this.awaited = null;
+      if (this.state && document.body.dataset.covered !== "yes") this.around();
       this.aside();
     }));
+  }
+
+  around() {
+    const { now, lane } = this.state;
+    const { recorded, clock } = lane ?? { recorded: true, clock: true };
+    say($("lane-note"), [recorded ? "" : t("lane.not_recorded"), clock ? "" : t("lane.clock")].join(" ").trim());
+    hide($("vehicle"), !now);
+    hide($("drill"), Boolean(now)); // nobody practises while a lorry is there
+    mark($("vehicle"), "data-known", Object.keys(now?.context ?? {}).length);
+    this.outcomes.render(this.state);
   }
 
   aside() {
@@ -131,30 +152,31 @@ class Page {
   }
 
   headline(phase, level, now) {
-    const word = phase === "prompt" ? t(`level.${level}`) : t(`phase.${phase}`);
-    if ($("word").textContent !== word) $("word").textContent = word;
-    fill($("shape"), phase === "prompt" ? level : phase, () => [shape(phase === "prompt" ? level : phase)]);
-    fill($("rail"), level, () => LEVELS.map((name) => element("li", { className: name === level ? "here" : "" }, shape(name))));
+    const shown = phase === "prompt" ? level : phase;
+    say($("word"), phase === "prompt" ? t(`level.${level}`) : t(`phase.${phase}`));
+    fill($("shape"), shown, () => [(this.shapes[shown] ??= shape(shown))]);
+    fill($("rail"), LEVELS, () => LEVELS.map((name) => element("li", {}, shape(name))));
+    LEVELS.forEach((name, index) => $("rail").children[index].classList.toggle("here", name === level));
     const lines = phase === "prompt" ? now.prompt.lines : [];
     fill($("lines"), lines, () => lines.map((said) => element("li", { text: line(said) })));
-    $("spoken").setAttribute("role", level === "open_now" ? "alert" : "status");
+    mark($("spoken"), "role", level === "open_now" ? "alert" : "status");
     const held = phase === "prompt" ? now.reliability : null;
-    $("reliability").textContent = held ? t("reliability.line", odds(held)) : "";
+    say($("reliability"), held ? t("reliability.line", odds(held)) : "");
     const trained = phase === "prompt" ? now.prompt.trained_on : "recorded";
-    $("trained").textContent = has(`trained.${trained}`) ? t(`trained.${trained}`) : "";
+    say($("trained"), has(`trained.${trained}`) ? t(`trained.${trained}`) : "");
   }
 
   measuring(phase, now) {
     const shown = phase === "measuring" && typeof now.measured_s === "number" && typeof now.allowed_s === "number";
-    $("measuring").hidden = !shown;
+    hide($("measuring"), !shown);
     if (!shown) return;
     const done = Math.min(now.measured_s, now.allowed_s);
     $("progress").value = done / now.allowed_s;
-    $("progress").setAttribute("aria-label", t("phase.measuring"));
-    $("seconds").textContent = t("measuring.seconds", { done: Math.floor(done), total: Math.round(now.allowed_s), left: Math.ceil(now.allowed_s - done) });
+    mark($("progress"), "aria-label", t("phase.measuring"));
+    say($("seconds"), t("measuring.seconds", { done: Math.floor(done), total: Math.round(now.allowed_s), left: Math.ceil(now.allowed_s - done) }));
     const going = this.state.lane.devices.filter((device) => device.good && has(`modality.${device.modality}`));
     const names = [...new Set(going.map((device) => `@modality.${device.modality}`))];
-    $("do").textContent = `${t(`do.${todo(now.prompt)}`)} ${names.length ? t("measuring.what", { modalities: names }) : t("measuring.nothing")}`;
+    say($("do"), `${t(`do.${todo(now.prompt)}`)} ${names.length ? t("measuring.what", { modalities: names }) : t("measuring.nothing")}`);
   }
 
   list(last) {
@@ -174,8 +196,8 @@ class Page {
 
   unsent() {
     const entries = this.queue.entries();
-    $("unsent").hidden = entries.length === 0;
-    $("unsent-title").textContent = t("unsent.title", { count: entries.length });
+    hide($("unsent"), entries.length === 0);
+    say($("unsent-title"), t("unsent.title", { count: entries.length }));
     fill($("unsent-list"), entries.map((entry) => [entry.press.key, entry.refused, entry.wait]), () => entries.map((entry) => this.waiting(entry)));
   }
 

@@ -49,6 +49,19 @@ export function shape(name) {
   return svg("svg", { viewBox: "0 0 100 100" }, ...parts.map(([kind, attributes]) => svg(kind, attributes)));
 }
 
+// Writes only what is another one: the same text written again costs the browser a layout all the same.
+export function say(parent, text) {
+  if (parent.textContent !== text) parent.textContent = text;
+}
+
+export function mark(parent, name, value) {
+  if (parent.getAttribute(name) !== String(value)) parent.setAttribute(name, value);
+}
+
+export function hide(parent, hidden) {
+  if (parent.hidden !== hidden) parent.hidden = hidden;
+}
+
 // Replaces the children only where something changed: a touch in that moment must not lose its button.
 export function fill(parent, key, make) {
   const text = JSON.stringify(key);

@@ -4,7 +4,6 @@ const SILENCE_MS = 3000;
 const STALE_MS = 2000;
 const LOOK_MS = 250;
 const AGAIN_MS = 1000;
-const FRAME_MS = 100; // a browser that draws no frames is not waited for
 const SLEPT_MS = 1000; // the page looks four times a second; whoever did not for this long was asleep
 
 export class Link {
@@ -15,7 +14,9 @@ export class Link {
     this.source = null;
     this.openedAt = -Infinity;
     this.lookedAt = performance.now();
-    this.pending = null; // the next picture will be drawn from what has come by then
+    this.pending = false; // what is drawn next is drawn from what has come by then
+    this.turn = new MessageChannel();
+    this.turn.port1.onmessage = () => this.draw();
     this.waking = false; // back from sleep or from behind another tab, and nothing heard since
     setInterval(() => this.look(), LOOK_MS);
     for (const name of ["visibilitychange", "pageshow", "focus", "online", "resume"]) {
@@ -57,17 +58,17 @@ export class Link {
     this.soon();
   }
 
-  // Events that a buffer kept back come all at once: only the last of them is drawn, and none of the others sounds.
+  // Events that a buffer kept back come all at once: only the last of them is drawn. Drawing waits for no frame: the
+  // browser shows it in the next one, whereas what is drawn within a frame's own callback may cost one more.
   soon() {
     if (this.pending) return;
-    const draw = () => {
-      if (!this.pending) return;
-      cancelAnimationFrame(this.pending.frame);
-      clearTimeout(this.pending.timer);
-      this.pending = null;
-      this.look();
-    };
-    this.pending = { frame: requestAnimationFrame(draw), timer: setTimeout(draw, FRAME_MS) };
+    this.pending = true;
+    this.turn.port2.postMessage(null);
+  }
+
+  draw() {
+    this.pending = false;
+    this.look();
   }
 
   elapsed(at, wall) {

@@ -1,5 +1,5 @@
 // What a search found: one touch, or two. Correcting and undoing are new records; nothing is ever replaced.
-import { $, element, fill } from "./dom.js";
+import { $, element, fill, hide, mark, say } from "./dom.js";
 import { detailsPanel, PLACES } from "./details.js";
 import { group } from "./panel.js";
 import { t, time } from "./words.js";
@@ -30,24 +30,32 @@ export class Outcomes {
     return listed ?? state.now ?? state.last[0] ?? null;
   }
 
-  render(state) {
+  // From now on a press is of this lorry, if it is not too early to be.
+  aim(state) {
     const target = this.choose(state);
-    $("outcome").hidden = !target;
-    if (!target) return;
-    if (this.target?.passage_id !== target.passage_id) {
+    if (target && this.target?.passage_id !== target.passage_id) {
       this.since = performance.now();
-      setTimeout(() => this.page.render(), SETTLE_MS + 20);
+      clearTimeout(this.settling);
+      this.settling = setTimeout(() => this.page.render(), SETTLE_MS + 20);
     }
-    this.target = target;
-    $("outcome").dataset.passage = target.passage_id;
+    this.target = target ?? this.target;
+    return target;
+  }
+
+  render(state) {
+    const target = this.aim(state);
+    hide($("outcome"), !target);
+    if (!target) return;
+    mark($("outcome"), "data-passage", target.passage_id);
     const here = target.passage_id === state.now?.passage_id;
     const when = target.prompt?.issued_utc ? time(new Date(target.prompt.issued_utc), { named: false }) : "";
-    $("target").textContent = t(here ? "outcome.here" : "outcome.past", { time: when });
-    $("note").textContent = this.notes.get(target.passage_id) ?? "";
+    say($("target"), t(here ? "outcome.here" : "outcome.past", { time: when }));
+    say($("note"), this.notes.get(target.passage_id) ?? "");
     const waiting = this.page.queue.of(target.passage_id);
     const key = [target.passage_id, target.outcome?.sequence, waiting?.press.key, waiting?.refused, waiting?.wait, target.prompt?.level, this.technique(), this.early()];
     fill($("presses"), key, () => this.presses(target, waiting));
-    for (const one of $("presses").querySelectorAll("button")) one.disabled = this.early();
+    const early = this.early();
+    for (const one of $("presses").querySelectorAll("button")) if (one.disabled !== early) one.disabled = early;
   }
 
   presses(target, waiting) {

@@ -1,6 +1,6 @@
 // What each sensor saw, or why it did not: pictures and curves from the passage's own files, beside what the lane made
 // of them. Drawn for looking, never judged here.
-import { $, element, fill, svg } from "./dom.js";
+import { $, element, fill, hide, svg } from "./dom.js";
 import { envelopes, gas } from "./curves.js";
 import { has, line, t } from "./words.js";
 
@@ -22,7 +22,7 @@ export class Pictures {
       this.version += 1;
       this.asked = -Infinity;
     }
-    $("parts").hidden = !now;
+    hide($("parts"), !now);
     if (!now) return;
     if (performance.now() - this.asked > AGAIN_MS) this.ask(now.passage_id);
     const parts = now.prompt?.parts ?? under(this.found);
