@@ -25,8 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge import json_text
@@ -42,7 +40,6 @@ LONGEST_LIST = 64 * 1024 * 1024  # bytes; ten years of thirteen tables are a ten
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
 QUARANTINE = "quarantine"
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_TYPES = {Kind.TEXT: pa.string(), Kind.WHOLE: pa.int64(), Kind.NUMBER: pa.float64(), Kind.TRUTH: pa.bool_()}
 
 
 class LakeFault(Exception):
@@ -263,7 +260,10 @@ def _names(lake: Path) -> Iterator[str]:
 
 def arrow_schema(table: Table) -> Any:
     """The table's columns as Parquet holds them."""
-    return pa.schema([pa.field(column.name, _TYPES[column.kind]) for column in table.columns])
+    import pyarrow as pa
+
+    types = {Kind.TEXT: pa.string(), Kind.WHOLE: pa.int64(), Kind.NUMBER: pa.float64(), Kind.TRUTH: pa.bool_()}
+    return pa.schema([pa.field(column.name, types[column.kind]) for column in table.columns])
 
 
 def _rows(journal: Path, known: _List) -> Iterator[Row]:
@@ -328,6 +328,9 @@ def _same_journal(journal: Path, db: sqlite3.Connection, known: _List) -> None:
 
 def _commit(lake: Path, known: _List, chunk: _Chunk) -> None:
     """Files, then the list, then what the list no longer names."""
+    import pyarrow as pa  # here and below: whoever only asks writes nothing, and need not wait for it
+    import pyarrow.parquet as pq
+
     replaced: list[Path] = []
     for (table_name, day), values in sorted(chunk.rows.items()):
         files = known.files.setdefault(table_name, [])
@@ -347,6 +350,8 @@ def _commit(lake: Path, known: _List, chunk: _Chunk) -> None:
 
 
 def _write(lake: Path, folder: str, rows: Any) -> File:
+    import pyarrow.parquet as pq
+
     first, last = rows["sequence"][0].as_py(), rows["sequence"][-1].as_py()
     (lake / folder).mkdir(parents=True, exist_ok=True)
     name = f"{folder}/{first}-{last}.parquet"
@@ -367,6 +372,8 @@ def _write(lake: Path, folder: str, rows: Any) -> File:
 
 def _as_today(rows: Any, table: Table) -> Any:
     """A table of an older version: what it lacks is NULL."""
+    import pyarrow as pa
+
     schema = arrow_schema(table)
     columns = [
         rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type)

@@ -20,8 +20,8 @@ import ibis
 from ibis import _
 
 from edge.records.kept import vehicles_kept
-from edge.records.lake import Contents, File, Listed, arrow_schema, listed
-from edge.records.schema import BY_NAME, UNDATED
+from edge.records.lake import Contents, File, Listed, listed
+from edge.records.schema import BY_NAME, UNDATED, Kind
 from fusion.verdict import MODALITIES
 
 KEY = ("site", "lane", "passage_id")
@@ -66,6 +66,7 @@ LONGEST_STAY_S = 4 * 3_600.0  # assumed: longer in the bay, and the clock was se
 THREADS = 2
 MEMORY = "1200MB"  # of the engine, which then uses the disk; Python and its libraries need some 300 MB beside
 LATEST_NS = (1 << 63) - 1
+_TYPES = {Kind.TEXT: "string", Kind.WHOLE: "int64", Kind.NUMBER: "float64", Kind.TRUTH: "boolean"}
 
 Relation = Any  # ibis gives no types to a checker
 
@@ -134,13 +135,11 @@ class Record:
 
 def _read(engine: Any, name: str, lake: Path, files: Sequence[File]) -> Relation:
     """A table's rows; what files of an older version lack is NULL."""
-    schema = arrow_schema(BY_NAME[name])
+    schema = ibis.schema({column.name: _TYPES[column.kind] for column in BY_NAME[name].columns})
     if not files:
-        return ibis.memtable(schema.empty_table())
+        return engine.create_table(f"no_{name}", schema=schema, temp=True)
     read = engine.read_parquet([f"{lake}/{file.path}" for file in files], union_by_name=True, hive_partitioning=False)
-    lacking = {
-        field.name: ibis.null(ibis.schema(schema)[field.name]) for field in schema if field.name not in read.columns
-    }
+    lacking = {column: ibis.null(kind) for column, kind in schema.items() if column not in read.columns}
     return (read.mutate(**lacking) if lacking else read).select(*schema.names)
 
 
@@ -421,9 +420,12 @@ def covert(relation: Relation, by: Sequence[str] = ()) -> Relation:
 
 def sealed(record: Record) -> int:
     """Covert tests that were sealed before and never opened after: an opened one has two rows, a seal alone has one."""
-    every = record.vehicles()
-    opened = every.agg(opened=every.covert.sum()).to_pyarrow()["opened"][0].as_py() or 0
-    return max(0, record.listed.rows("covert_tests") - 2 * opened)
+    opened = record.vehicles().filter(_.covert).count()
+    return max(
+        0,
+        record.listed.rows("covert_tests")
+        - 2 * int(record.backend.raw_sql(record.backend.compile(opened)).fetchone()[0]),
+    )
 
 
 def overrides(relation: Relation) -> Relation:
