@@ -100,13 +100,8 @@ def say_sections(said: Sequence[str], sections: Sequence[Section]) -> None:
 
 def trained_on(answer: Asked) -> list[str]:
     """What the verdicts' models learnt from, in words that nobody overlooks."""
-    from edge.records.asked import rows
-
-    words = sorted(
-        group["trained_on"]
-        for group in rows(answer.vehicles.filter(answer.vehicles.trained_on.notnull()).select("trained_on").distinct())
-    )
-    return [f"Verdicts by models trained on: {', '.join(words).upper()}"] if words else []
+    words = ", ".join(answer.trained_on)
+    return [f"Verdicts by models trained on: {words.upper()}"] if words else []
 
 
 def costs_of(settings: Settings, path: Path | None, needed: bool) -> Costs | None:

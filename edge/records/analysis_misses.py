@@ -13,13 +13,14 @@ from ibis import _
 from edge.records import relations
 from edge.records.asked import Asked, Group, one, rows
 from edge.records.changes import FALSE_ALARMS_PER_DAY, REFERENCE_DAYS, Change, Series, changes
-from edge.records.intervals import Recapture, chapman, share
+from edge.records.intervals import Rate, Recapture, chapman, share
 from edge.records.misses import Missed, Stratum, missed
 from edge.records.sections import Section, percent, rate_chart
 from fusion.verdict import MODALITIES
 
 SPEAKS_LOG10_LR = 0.5  # assumed: three to one for somebody inside; what a modality alone must say to have seen it
 LEAST_SEEN_BY_BOTH = 7  # assumed after Chapman: fewer make the estimate lean low
+PROMPTED = ("prompted", "prompted_searched", "prompted_found")
 COVERT_FACTORS = ("body_type", "wind", "load", "aboard", "cargo", "covert_place")
 
 
@@ -44,9 +45,9 @@ def recapture(asked: Asked, speaks_log10_lr: float = SPEAKS_LOG10_LR) -> tuple[s
 
 def all_missed(asked: Asked, speaks_log10_lr: float = SPEAKS_LOG10_LR) -> Missed:
     """The one statement."""
-    total = one(relations.totals(asked.counted))
     tests = one(relations.covert(asked.vehicles))
     by_advice = {g["advice"]: g for g in rows(relations.totals(asked.counted, ["advice"]))}
+    total = {name: sum(g[name] for g in by_advice.values()) for name in PROMPTED}
     found = recapture(asked, speaks_log10_lr)
     prompted = total["prompted"] - total["prompted_searched"]
     again = by_advice.get("recheck", {"vehicles": 0, "searched": 0})
@@ -83,13 +84,12 @@ def missed_section(told: Missed) -> Section:
 
 def covert_tests(asked: Asked) -> Section:
     """Volunteers, by what may matter."""
-    table = []
+    cells = rows(relations.covert(asked.vehicles, COVERT_FACTORS))  # of few tests: added up here, not asked anew
+    table = [("all", "", _prompted(cells))]
     for factor in COVERT_FACTORS:
-        for group in sorted(rows(relations.covert(asked.vehicles, [factor])), key=lambda g: str(g[factor])):
-            named = "unknown" if group[factor] is None else str(group[factor])
-            table.append((factor.removeprefix("covert_"), named, share(group["prompted"], group["tests"])))
-    whole = one(relations.covert(asked.vehicles))
-    table.insert(0, ("all", "", share(whole["prompted"] or 0, whole["tests"] or 0)))
+        for (word,), own in _by(cells, factor):
+            named = "unknown" if word is None else str(word)
+            table.append((factor.removeprefix("covert_"), named, _prompted(own)))
     rates = [row[2] for row in table[1:]]
     charts = (rate_chart("Prompted, of covert tests", [f"{row[0]}: {row[1]}" for row in table[1:]], rates),)
     sealed = relations.sealed(asked.record)
@@ -99,6 +99,10 @@ def covert_tests(asked: Asked) -> Section:
         "Cells share volunteers: they are not independent of one another.",
     )
     return Section("covert", "Covert tests", ("factor", "is", "prompted"), tuple(table), notes, charts)
+
+
+def _prompted(cells: list[Group]) -> Rate:
+    return share(sum(cell["prompted"] for cell in cells), sum(cell["tests"] for cell in cells))
 
 
 def moved(asked: Asked) -> Section:
@@ -188,10 +192,11 @@ def _finds_series(asked: Asked) -> Iterator[Series]:
 
 
 def _by(groups: list[Group], *names: str) -> list[tuple[tuple[Any, ...], list[Group]]]:
+    """Groups that are alike in these, as words in order; NULL among them as the word it has."""
     parts: dict[tuple[Any, ...], list[Group]] = defaultdict(list)
     for group in groups:
         parts[tuple(group[name] for name in names)].append(group)
-    return sorted(parts.items())
+    return sorted(parts.items(), key=lambda part: [str(name) for name in part[0]])
 
 
 def _series(name: str, groups: list[Group], cases: str, of: str) -> Series:

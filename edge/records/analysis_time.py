@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ibis import _
@@ -20,11 +20,12 @@ DAY_NS = 86_400 * NS
 
 def times(asked: Asked) -> Section:
     """How long vehicles were in the bay, and how long their verdicts took."""
-    table = []
-    for group in _lanes(asked):
-        lane = relations.stays(asked.counted).filter((_.site == group["site"]) & (_.lane == group["lane"]))
-        bay, verdict = (quantile_bounds(lane, column, (0.5, 0.95)) for column in ("bay_s", "verdict_s"))
-        table.append((f"{group['site']}/{group['lane']}", group["timed"], *bay, *verdict))
+    stays = relations.stays(asked.counted)
+    found = quantile_bounds(stays, {"bay_s": (0.5, 0.95), "verdict_s": (0.5, 0.95)}, ("site", "lane"))
+    table = [
+        (f"{site}/{lane}", timed["bay_s"][0], *timed["bay_s"][1], *timed["verdict_s"][1])
+        for (site, lane), timed in found.items()
+    ]
     columns = ("lane", "vehicles timed", "bay median s", "bay p95 s", "verdict median s", "verdict p95 s")
     notes = (
         "From presence on. Passages during which the clock was set are left out: they ended before they began, or"
@@ -90,29 +91,66 @@ def referrals(asked: Asked) -> Section:
         return Section("referrals", title, notes=("No case was referred.",))
     first = steps.group_by("case_id").agg(since_ns=_.at_utc_ns.argmax(_.sequence), stage=_.stage.argmax(_.sequence))
     waiting = first.mutate(days=(now_ns - _.since_ns) / float(DAY_NS))
-    table = []
-    for group in rows(waiting.group_by("stage").agg(cases=_.count(), oldest=_.days.max()).order_by("stage")):
-        (median,) = quantile_bounds(waiting.filter(_.stage == group["stage"]), "days", (0.5,))
-        table.append((group["stage"], group["cases"], median, round(group["oldest"], 1)))
+    medians = quantile_bounds(waiting, {"days": (0.5,)}, ("stage",))
+    table = [
+        (group["stage"], group["cases"], medians[(group["stage"],)]["days"][1][0], round(group["oldest"], 1))
+        for group in rows(waiting.group_by("stage").agg(cases=_.count(), oldest=_.days.max()).order_by("stage"))
+    ]
     notes = ("All cases of these lanes, whenever they began; days up to the last row about any of them.",)
     return Section("referrals", title, columns, tuple(table), notes)
 
 
-def quantile_bounds(relation: Relation, column: str, quantiles: Sequence[float]) -> tuple[Estimate, ...]:
-    """Quantiles of a column with their 95 % intervals, exact whatever its distribution."""
-    of = one(relation.agg(of=relation[column].count()))["of"]
-    if not of:
-        return (UNKNOWN,) * len(quantiles)
-    levels, places = [], []
+Timed = tuple[int, tuple[Estimate, ...]]  # how many have a value, and its quantiles
+
+
+def quantile_bounds(
+    relation: Relation, quantiles: Mapping[str, Sequence[float]], by: Sequence[str]
+) -> dict[tuple[Any, ...], dict[str, Timed]]:
+    """Of each group, in order, quantiles of columns with their 95 % intervals, exact whatever the distribution.
+
+    Two questions for all groups and columns: how many values there are says which ranks bound a quantile.
+    """
+    counts = rows(relation.group_by(list(by)).agg(**{name: relation[name].count() for name in quantiles}))
+    named = {tuple(group[name] for name in by): group for group in counts}
+    ranks = {key: {name: _ranks(of, group[name]) for name, of in quantiles.items()} for key, group in named.items()}
+    levels = {
+        name: sorted({level for group in ranks.values() for rank in group[name] for level in rank[0]} or {0.5})
+        for name in quantiles
+    }
+    found = {tuple(group[name] for name in by): group for group in rows(relations.quantiles(relation, levels, by))}
+    return {
+        key: {
+            name: (
+                named[key][name],
+                _bounds(dict(zip(levels[name], found[key][name] or (), strict=False)), ranks[key][name]),
+            )
+            for name in quantiles
+        }
+        for key in sorted(named)
+    }
+
+
+Ranks = tuple[tuple[float, float, float], bool, bool]  # levels of value and bounds; whether there are such bounds
+
+
+def _ranks(quantiles: Sequence[float], of: int) -> list[Ranks]:
+    found = []
     for quantile in quantiles:
         low, high = quantile_ranks(quantile, of)
-        places.append((low is not None, high is not None))
-        levels += [quantile, *(((rank or 1) - 1) / max(1, of - 1) for rank in (low, high))]
-    found = one(relations.quantiles(relation, column, levels))
-    values = [_round(found[f"q{index}"]) for index in range(len(levels))]
+        lowest, highest = (((rank or 1) - 1) / max(1, of - 1) for rank in (low, high))
+        found.append(((quantile, lowest, highest), low is not None, high is not None))
+    return found
+
+
+def _bounds(values: Mapping[float, float], ranks: Sequence[Ranks]) -> tuple[Estimate, ...]:
+    """Out of values by level; nothing is known where there is none."""
+    if not values:
+        return (UNKNOWN,) * len(ranks)
     return tuple(
-        Estimate(values[3 * i], values[3 * i + 1] if low else None, values[3 * i + 2] if high else None)
-        for i, (low, high) in enumerate(places)
+        Estimate(
+            _round(values[value]), _round(values[low]) if has_low else None, _round(values[high]) if has_high else None
+        )
+        for (value, low, high), has_low, has_high in ranks
     )
 
 

@@ -15,7 +15,7 @@ from edge.records import relations
 from edge.records.analysis import DEFINITIONS
 from edge.records.analysis_misses import alarms, all_missed, missed_section, moved_section
 from edge.records.answers import ALL, answers
-from edge.records.asked import Asked, Group, ask, one, rate, rows
+from edge.records.asked import Asked, Group, ask, one, rate
 from edge.records.changes import Change
 from edge.records.costs import Costs
 from edge.records.intervals import Rate, difference, per_find
@@ -90,13 +90,8 @@ def _year(year: int, place: ZoneInfo) -> Period:
 
 
 def _banner(asked: Asked) -> str:
-    words = sorted(str(group["trained_on"]) for group in _trained(asked))
-    return f"Verdicts by models trained on: {', '.join(words).upper()}" if words else "No verdicts"
-
-
-def _trained(asked: Asked) -> list[Group]:
-    known = asked.vehicles.filter(asked.vehicles.trained_on.notnull())
-    return rows(known.select("trained_on").distinct())
+    words = ", ".join(asked.trained_on)
+    return f"Verdicts by models trained on: {words.upper()}" if words else "No verdicts"
 
 
 def _short(total: Group, told: Missed, moved: Sequence[Change]) -> list[str]:

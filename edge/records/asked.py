@@ -27,6 +27,7 @@ class Asked:
     place: ZoneInfo
     first_ns: int
     last_ns: int
+    trained_on: tuple[str, ...] = ()  # what the verdicts' models learnt from, sorted
 
     @property
     def counted(self) -> Relation:
@@ -39,10 +40,13 @@ def ask(record: Record, place: ZoneInfo, period: Period | None = None, where: Ma
     vehicles = record.vehicles(period)
     for name, word in (where or {}).items():
         vehicles = vehicles.filter(vehicles[name] == word)
-    span = one(vehicles.agg(first=vehicles.began_utc_ns.min(), last=vehicles.began_utc_ns.max()))
-    first, last = span["first"] or 0, span["last"] or 0
+    began = vehicles.began_utc_ns
+    spans = rows(vehicles.group_by("trained_on").agg(first=began.min(), last=began.max()))
+    first, last = min((s["first"] for s in spans), default=0), max((s["last"] for s in spans), default=0)
     block_ns = DAY_NS if last - first >= FEWEST_BLOCKS * DAY_NS else HOUR_NS
-    return Asked(record, relations.local(vehicles, offsets(place, first, last), block_ns), place, first, last)
+    local = relations.local(vehicles, offsets(place, first, last), block_ns)
+    trained_on = sorted({span["trained_on"] for span in spans} - {None})
+    return Asked(record, local, place, first, last, tuple(trained_on))
 
 
 def rows(relation: Relation) -> list[Group]:

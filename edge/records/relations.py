@@ -473,9 +473,15 @@ def occupation(relation: Relation) -> Relation:
     )
 
 
-def quantiles(relation: Relation, column: str, levels: Sequence[float]) -> Relation:
-    """One row, ``q0``, ``q1``…: values at ranks (no interpolation) among rows where the column is not NULL."""
-    return relation.agg(**{f"q{index}": relation[column].quantile(level) for index, level in enumerate(levels)})
+def quantiles(relation: Relation, levels: Mapping[str, Sequence[float]], by: Sequence[str]) -> Relation:
+    """Of each group, for each column a list: its values at ``levels`` among rows where it is not NULL.
+
+    Args:
+        relation: rows.
+        levels: of each column, ascending. Those of all groups are asked of every group: the engine sorts once.
+        by: columns.
+    """
+    return relation.group_by(list(by)).agg(**{name: relation[name].quantile(list(of)) for name, of in levels.items()})
 
 
 def local(relation: Relation, offsets: Sequence[tuple[int, int]], block_ns: int) -> Relation:
