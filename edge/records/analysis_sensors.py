@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.records import relations
-from edge.records.asked import Asked, one, part, rows
+from edge.records.asked import Asked, once, one, part, rows
 from edge.records.intervals import Rate, share
 from edge.records.sections import Cell, Section, rate_chart
 from fusion.verdict import MODALITIES
@@ -14,10 +14,11 @@ MOST_CAUSES = 12  # of each modality: what a person reads; the rest are one row
 def modalities(asked: Asked) -> Section:
     """What each modality added: contributions are additive, so one is left out by subtraction."""
     title = "What each modality added"
-    limits = rows(relations.limits(asked.counted))
+    told_limits = once(relations.limits(asked.counted))
+    limits = rows(told_limits)
     if not limits:
         return Section("modalities", title, notes=("No search was prompted by evidence.",))
-    known = relations.judged(asked.counted, limits)
+    known = relations.judged(asked.counted, told_limits)
     told = {name: figure or 0 for name, figure in one(relations.added(known)).items()}
     table = tuple(
         (
@@ -46,8 +47,9 @@ def availability(asked: Asked) -> Section:
     """How often each modality spoke, and why not."""
     table: list[tuple[Cell, ...]] = []
     rates: list[Rate] = []
+    every = rows(relations.states(asked.counted))
     for modality in MODALITIES:
-        groups = rows(relations.states(asked.counted, modality))
+        groups = [group for group in every if group["modality"] == modality]
         spoke = next((part(group) for group in groups if group["state"] == "measured"), None)
         rates.append(spoke or share(0, groups[0]["of"] if groups else 0))
         table.append((modality, "measured", "", rates[-1]))

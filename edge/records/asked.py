@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ibis.util import gen_name
+
 from edge.records import relations
 from edge.records.intervals import Blocks, Rate, block_share
 from edge.records.local_time import HOUR_NS, offsets
@@ -55,6 +57,11 @@ def rows(relation: Relation) -> list[Group]:
     answer = engine.raw_sql(engine.compile(relation))
     names = [column[0] for column in answer.description]
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+
+def once(relation: Relation) -> Relation:
+    """The same, worked out now: for what several questions are asked of."""
+    return relation.get_backend().create_table(gen_name("once"), obj=relation, temp=True)
 
 
 def one(relation: Relation) -> Group:

@@ -285,13 +285,21 @@ def incidents(relation: Relation, apart_s: int = 900) -> Relation:
     return gaps.agg(incidents=(gaps.gap_ns.isnull() | (gaps.gap_ns >= apart_s * NS)).sum())
 
 
-def states(relation: Relation, modality: str) -> Relation:
-    """How often a modality spoke, and why not; figures in the causes are left out so that like comes to like."""
-    state, cause = _[f"{modality}_state"], _[f"{modality}_cause"]
-    each = relation.filter(state.notnull()).group_by(state=state, cause=cause, block=_.block).agg(x=_.count())
+def states(relation: Relation) -> Relation:
+    """How often each modality spoke, and why not; figures in the causes are left out so that like comes to like."""
+    each = ibis.union(
+        *(
+            relation.filter(relation[f"{name}_state"].notnull())
+            .group_by(state=_[f"{name}_state"], cause=_[f"{name}_cause"], block=_.block)
+            .agg(x=_.count())
+            .mutate(modality=ibis.literal(name))
+            for name in MODALITIES
+        )
+    )
     plain = ibis.coalesce(_.cause, "").re_replace(r"-?[0-9]+([.,][0-9]+)?", "#")  # of few rows by now
     like = each.mutate(cause=ibis.ifelse(_.state == "measured", "", plain))
-    return composition(like.group_by(["state", "cause", "block"]).agg(x=_.x.sum()), (), ("state", "cause"))
+    of_block = like.group_by(["modality", "state", "cause", "block"]).agg(x=_.x.sum())
+    return composition(of_block, ("modality",), ("state", "cause"))
 
 
 def limits(relation: Relation) -> Relation:
@@ -300,16 +308,15 @@ def limits(relation: Relation) -> Relation:
     return by_evidence.group_by(SAME_RULE).agg(threshold=(_.log10_odds - _.prior_log10_odds).min())
 
 
-def judged(relation: Relation, told: Sequence[Mapping[str, Any]]) -> Relation:
+def judged(relation: Relation, told: Relation) -> Relation:
     """Vehicles whose rule is known, with ``rule_limit`` and ``lr_sum``, the sum of contributions.
 
     Args:
         relation: vehicles.
-        told: `limits`, as rows.
+        told: `limits`.
     """
-    same = [[relation[name] == group[name] for name in SAME_RULE] for group in told]
-    limit = ibis.cases(*((reduce(and_, all_), group["threshold"]) for all_, group in zip(same, told, strict=True)))
-    return relation.mutate(rule_limit=limit, lr_sum=_.log10_odds - _.prior_log10_odds).filter(_.rule_limit.notnull())
+    known = relation.inner_join(told.rename(rule_limit="threshold"), list(SAME_RULE))
+    return known.mutate(lr_sum=_.log10_odds - _.prior_log10_odds)
 
 
 def added(known: Relation) -> Relation:
@@ -321,21 +328,29 @@ def added(known: Relation) -> Relation:
     Args:
         known: `judged`.
     """
+    shown = {
+        "own": (_.level == "search") & ~_.drawn,
+        "let": _.level.isin(("no_search", "recheck")),
+        "passed": _.level == "no_search",
+        "over": _.lr_sum >= _.rule_limit,
+        "searched": _truth(_.searched),
+        "found": _truth(_.found),
+        **{f"{name}_rest": _.lr_sum - _[f"{name}_log10_lr"] >= _.rule_limit for name in MODALITIES},
+        **{f"{name}_spoke": _[f"{name}_state"] == "measured" for name in MODALITIES},
+    }
+    alike = known.select(**shown).group_by(list(shown)).agg(n=_.count())  # some hundred rows, whatever the record
     figures: dict[str, Any] = {}
     for modality in MODALITIES:
-        rest = _.lr_sum - _[f"{modality}_log10_lr"]
-        made = (_.level == "search") & ~_.drawn & (_.lr_sum >= _.rule_limit) & (rest < _.rule_limit)
-        kept = _.level.isin(("no_search", "recheck")) & (_.lr_sum < _.rule_limit) & (rest >= _.rule_limit)
+        made, rest = _.own & _.over & ~_[f"{modality}_rest"], _[f"{modality}_rest"]
         figures |= {
-            f"{modality}_spoke": (_[f"{modality}_state"] == "measured").sum(),
-            f"{modality}_prompts": made.sum(),
-            f"{modality}_searched": (made & _truth(_.searched)).sum(),
-            f"{modality}_finds": (made & _truth(_.found)).sum(),
-            f"{modality}_minutes": ibis.coalesce(_.minutes.sum(where=made), 0.0),
-            f"{modality}_prevented": kept.sum(),
-            f"{modality}_alone": (_alone(modality) & (_.level == "no_search")).sum(),
+            f"{modality}_spoke": _.n.sum(where=_[f"{modality}_spoke"]),
+            f"{modality}_prompts": _.n.sum(where=made),
+            f"{modality}_searched": _.n.sum(where=made & _.searched),
+            f"{modality}_finds": _.n.sum(where=made & _.found),
+            f"{modality}_prevented": _.n.sum(where=_.let & ~_.over & rest),
+            f"{modality}_alone": _.n.sum(where=_alone(modality) & _.passed),
         }
-    return known.agg(vehicles=_.count(), **figures)
+    return alike.agg(vehicles=_.n.sum(), **{name: ibis.coalesce(figure, 0) for name, figure in figures.items()})
 
 
 def between(known: Relation, low: float, high: float) -> Relation:
@@ -364,8 +379,8 @@ def between(known: Relation, low: float, high: float) -> Relation:
 
 
 def _alone(modality: str) -> Any:
-    others = [_[f"{name}_state"] != "measured" for name in MODALITIES if name != modality]
-    return (_[f"{modality}_state"] == "measured") & reduce(and_, others)
+    others = [~_[f"{name}_spoke"] for name in MODALITIES if name != modality]
+    return _[f"{modality}_spoke"] & reduce(and_, others)
 
 
 def arrivals(relation: Relation) -> Relation:

@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 
 from edge.records import relations
 from edge.records.analysis import grouped
-from edge.records.asked import DAY_NS, Asked, Group, one, rows
+from edge.records.asked import DAY_NS, Asked, Group, once, one, rows
 from edge.records.costs import Costs, plain
 from edge.records.intervals import count_bounds, per_find, weighted_count
 from edge.records.misses import Stratum
@@ -106,11 +106,12 @@ def _free(spent: Spent, factor: str) -> list[str]:
 
 def modalities(asked: Asked, spent: Spent) -> Section:
     """What each modality is worth, and what a day without it costs."""
-    limits = rows(relations.limits(asked.counted))
+    told_limits = once(relations.limits(asked.counted))
+    limits = rows(told_limits)
     title = "What each modality is worth, and a day without it"
     if not limits:
         return Section("value.modality", title, notes=("No search was prompted by evidence.",))
-    told = {k: v or 0 for k, v in one(relations.added(relations.judged(asked.counted, limits))).items()}
+    told = {k: v or 0 for k, v in one(relations.added(relations.judged(asked.counted, told_limits))).items()}
     lanes, years = len({(g["site"], g["lane"]) for g in limits}), (asked.last_ns - asked.first_ns) / YEAR_NS
     prices: Mapping[str, float] = plain(spent.costs.modality_per_year)
     table = [_worth(told, name, spent, prices.get(name), lanes, max(years, 1 / 365)) for name in MODALITIES]
@@ -155,11 +156,12 @@ def _worth(told: Group, name: str, spent: Spent, price: float | None, lanes: int
 
 def threshold(asked: Asked, spent: Spent) -> Section:
     """What would have been prompted, had the site's threshold been another: a recount, not a model."""
-    limits = rows(relations.limits(asked.counted))
+    told_limits = once(relations.limits(asked.counted))
+    limits = rows(told_limits)
     title = "Had the threshold been another"
     if not limits:
         return Section("value.threshold", title, notes=("No search was prompted by evidence.",))
-    known = relations.judged(asked.counted, limits)
+    known = relations.judged(asked.counted, told_limits)
     total = one(relations.totals(asked.counted))
     followed = total["prompted_searched"] / total["prompted"] if total["prompted"] else 1.0
     table = []
