@@ -12,7 +12,7 @@ from edge.records.asked import Asked, Group, one, part, rows
 from edge.records.intervals import Blocks, block_share, per_exposure, quantile_ranks
 from edge.records.local_time import QUARTER_NS, hours_lived, local_hour
 from edge.records.relations import AT_ONCE_S, HOUR_NS, LONGEST_STAY_S, NS, Relation
-from edge.records.sections import Chart, Section, rate_chart
+from edge.records.sections import Cell, Chart, Section, rate_chart
 from fusion.evaluation.exact_share import UNKNOWN, Estimate
 
 DAY_NS = 86_400 * NS
@@ -22,10 +22,12 @@ def times(asked: Asked) -> Section:
     """How long vehicles were in the bay, and how long their verdicts took."""
     stays = relations.stays(asked.counted)
     found = quantile_bounds(stays, {"bay_s": (0.5, 0.95), "verdict_s": (0.5, 0.95)}, ("site", "lane"))
-    table = [
-        (f"{site}/{lane}", timed["bay_s"][0], *timed["bay_s"][1], *timed["verdict_s"][1])
-        for (site, lane), timed in found.items()
-    ]
+    table: list[tuple[Cell, ...]] = []
+    charted = []
+    for (site, lane), timed in found.items():
+        (count, bay), (_count, verdict) = timed["bay_s"], timed["verdict_s"]
+        table.append((f"{site}/{lane}", count, *bay, *verdict))
+        charted.append(bay[0])
     columns = ("lane", "vehicles timed", "bay median s", "bay p95 s", "verdict median s", "verdict p95 s")
     notes = (
         "From presence on. Passages during which the clock was set are left out: they ended before they began, or"
@@ -33,7 +35,7 @@ def times(asked: Asked) -> Section:
         "Intervals are exact where vehicles are independent of one another.",
     )
     labels = tuple(str(row[0]) for row in table)
-    charts = (Chart("Time in the bay, median", labels, tuple(row[2] for row in table), "s"),)
+    charts = (Chart("Time in the bay, median", labels, tuple(charted), "s"),)
     return Section("times", "How long it took", columns, tuple(table), notes, charts)
 
 
