@@ -157,8 +157,9 @@ async def settled(wanted: tuple[int, int]) -> tuple[int, int]:
 
 
 def test_every_device_comes_back_each_time_with_one_line_lost_and_one_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "lanepulse.device")  # also of a logger that was asked before, and remembers
     monkeypatch.setattr(supervisor, "BACKOFF_FIRST_S", 0.02)
     monkeypatch.setattr(supervisor, "BACKOFF_LAST_S", 0.05)
     wired = wires(tmp_path)
@@ -174,7 +175,6 @@ def test_every_device_comes_back_each_time_with_one_line_lost_and_one_back(
     async def scenario() -> tuple[Counter[tuple[str, str]], tuple[int, int], tuple[int, int]]:
         log, logger = Log(), logging.getLogger("lanepulse.device")
         logger.addHandler(log)
-        monkeypatch.setattr(logger, "level", logging.INFO)
         wanted = {name: wire.emulator for name, wire in wired.items()}
         async with emulators(**wanted) as rig, a_lane(rig, wired, tmp_path):
             await asyncio.gather(*(log.until(name, "back", 1) for name in wired))
