@@ -90,11 +90,12 @@ class Page {
 
   show(state) {
     if (this.state === state && !this.hidden) return;
+    const beat = !this.hidden && JSON.stringify(this.state?.now) === JSON.stringify(state.now);
     this.state = state;
     this.hidden = null;
     mark(document.body, "data-covered", "no");
     this.level();
-    this.later();
+    this.later(beat);
   }
 
   render() {
@@ -125,12 +126,17 @@ class Page {
     else this.sounding = setTimeout(() => this.alarm.show(passageId), FRAME_MS);
   }
 
-  later() {
-    this.awaited ??= requestAnimationFrame(() => idle(() => {
-      this.awaited = null;
+  // A beat that brought nothing new asks for no frame: the prompt that comes next would have to wait for that one.
+  later(beat) {
+    if (this.awaited) return;
+    this.awaited = true;
+    const go = () => idle(() => {
+      this.awaited = false;
       if (this.state && document.body.dataset.covered !== "yes") this.around();
       this.aside();
-    }));
+    });
+    if (beat) go();
+    else requestAnimationFrame(go);
   }
 
   around() {

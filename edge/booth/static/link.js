@@ -14,9 +14,6 @@ export class Link {
     this.source = null;
     this.openedAt = -Infinity;
     this.lookedAt = performance.now();
-    this.pending = false; // what is drawn next is drawn from what has come by then
-    this.turn = new MessageChannel();
-    this.turn.port1.onmessage = () => this.draw();
     this.waking = false; // back from sleep or from behind another tab, and nothing heard since
     setInterval(() => this.look(), LOOK_MS);
     for (const name of ["visibilitychange", "pageshow", "focus", "online", "resume"]) {
@@ -55,20 +52,7 @@ export class Link {
     this.heard = { at: performance.now(), wall: Date.now(), before: state.heard_ago_ms ?? Infinity, cause: state.cause };
     this.last = state;
     this.waking = false;
-    this.soon();
-  }
-
-  // Events that a buffer kept back come all at once: only the last of them is drawn. Drawing waits for no frame: the
-  // browser shows it in the next one, whereas what is drawn within a frame's own callback may cost one more.
-  soon() {
-    if (this.pending) return;
-    this.pending = true;
-    this.turn.port2.postMessage(null);
-  }
-
-  draw() {
-    this.pending = false;
-    this.look();
+    this.look(); // now, not in the next frame's own callback: what is changed there may be seen one frame later
   }
 
   elapsed(at, wall) {
@@ -86,7 +70,7 @@ export class Link {
     if (hidden || (this.waking && this.elapsed(this.openedAt, this.openedWall) < SILENCE_MS)) this.silent("hidden", "");
     else if (since > SILENCE_MS) this.silent(this.last || this.source.readyState !== 0 ? "booth" : "starting", "");
     else if (silence > SILENCE_MS) this.silent(this.heard.before === Infinity ? "starting" : "lane", this.heard.cause ?? "");
-    else if (!this.pending) this.state(this.last);
+    else this.state(this.last);
     const waiting = this.elapsed(this.openedAt, this.openedWall);
     const dead = this.source.readyState === EventSource.CLOSED;
     if ((dead && waiting > AGAIN_MS) || (since > SILENCE_MS && waiting > SILENCE_MS)) this.open();

@@ -35,16 +35,25 @@ export function line(said) {
 // A value is a number, a word, "@key", a list of these, or a line of its own.
 function shown(value) {
   if (value && typeof value === "object" && !Array.isArray(value)) return line(value);
-  if (Array.isArray(value)) return new Intl.ListFormat(language, { type: "conjunction" }).format(value.map(shown));
-  if (typeof value === "number") return new Intl.NumberFormat(language).format(value);
+  if (Array.isArray(value)) return form("ListFormat", { type: "conjunction" }).format(value.map(shown));
+  if (typeof value === "number") return form("NumberFormat").format(value);
   const text = String(value);
   return text.startsWith("@") ? t(text.slice(1)) : text;
 }
 
 // Local time of the site with its zone's name, so that the hour that comes twice in October can be told apart.
 export function time(moment, { seconds = true, named = true } = {}) {
-  const form = { timeZone: zone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-  if (seconds) form.second = "2-digit";
-  if (named) form.timeZoneName = "short";
-  return new Intl.DateTimeFormat(language === "en" ? "en-GB" : language, form).format(moment);
+  const wanted = { timeZone: zone, hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  if (seconds) wanted.second = "2-digit";
+  if (named) wanted.timeZoneName = "short";
+  return form("DateTimeFormat", wanted).format(moment);
+}
+
+// A browser takes long to make one of these: each is made once.
+const forms = new Map();
+function form(kind, wanted = {}) {
+  const tongue = kind === "DateTimeFormat" && language === "en" ? "en-GB" : language;
+  const key = JSON.stringify([kind, tongue, wanted]);
+  if (!forms.has(key)) forms.set(key, new Intl[kind](tongue, wanted));
+  return forms.get(key);
 }
