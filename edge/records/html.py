@@ -18,7 +18,7 @@ h2{margin-top:2.2rem;break-after:avoid}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{border-bottom:1px solid #bbb;padding:.25rem .6rem;text-align:left;vertical-align:top}
-td.n{text-align:right;white-space:nowrap}td.few{color:#555;font-style:italic}
+td.n{text-align:right}td.n span{white-space:nowrap}td.few{color:#555;font-style:italic}
 li{margin:.2rem 0}
 svg{width:100%;max-width:44rem;height:auto;display:block;margin:.8rem 0}
 @media print{body{padding:0}tr,svg{break-inside:avoid}}
@@ -61,7 +61,11 @@ def _cell(cell: Cell) -> str:
         else ""
     )
     name = f"{kind}{few}".strip()
-    return f'<td class="{name}">{escape(text(cell))}</td>' if name else f"<td>{escape(text(cell))}</td>"
+    if not name:
+        return f"<td>{escape(text(cell))}</td>"
+    counts, equals, share = text(cell).partition(" = ")  # a wide table breaks between the two, and nowhere else
+    broken = f"<span>{escape(counts)}</span>" + (f" <span>= {escape(share)}</span>" if equals else "")
+    return f'<td class="{name}">{broken}</td>'
 
 
 def _anchor(code: str) -> str:

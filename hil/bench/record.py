@@ -110,8 +110,15 @@ def _run(command: Sequence[str]) -> Run:
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def growth_svg(points: Sequence[tuple[int, float, float]]) -> str:
-    """How the whole answer grows with the record: seconds and MB over verdict rows, both axes logarithmic."""
+LINES = (("seconds, whole answer", "", -8), ("of processor", "2 3", 16), ("MB at most", "6 4", -8))
+
+
+def growth_svg(points: Sequence[tuple[int, float, float, float]]) -> str:
+    """How the whole answer grows with the record, both axes logarithmic.
+
+    Args:
+        points: verdict rows, seconds, seconds of processor, MB.
+    """
     from math import log10
 
     width, height, left, top = 560, 340, 70, 20
@@ -128,13 +135,13 @@ def growth_svg(points: Sequence[tuple[int, float, float]]) -> str:
             f'<path d="M{left} {y:.0f}H{width - 60}" stroke="#ccc"/><text x="{left - 8}" y="{y + 4:.0f}" '
             f'text-anchor="end">{10**exponent:,}</text>'
         )
-    for index, (name, dash) in enumerate((("s, whole answer", ""), ("MB at most", "6 4"))):
+    for index, (name, dash, below) in enumerate(LINES):
         line = " ".join("{:.1f},{:.1f}".format(*at(point[0], point[index + 1])) for point in points)
         parts.append(
             f'<polyline points="{line}" fill="none" stroke="#111" stroke-width="2" stroke-dasharray="{dash}"/>'
         )
         x, y = at(points[-1][0], points[-1][index + 1])
-        parts.append(f'<text x="{x - 4:.0f}" y="{y - 8:.0f}" text-anchor="end">{name}</text>')
+        parts.append(f'<text x="{x - 4:.0f}" y="{y + below:.0f}" text-anchor="end">{name}</text>')
     for rows, *_ in points:
         x, _ = at(rows, 1.0)
         parts.append(f'<text x="{x:.0f}" y="{height - 42}" text-anchor="middle">{rows / 1e6:g}</text>')
@@ -145,7 +152,7 @@ def growth_svg(points: Sequence[tuple[int, float, float]]) -> str:
 def main() -> None:
     """As the module says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="for the generated records and the plot; some 4 GB")
+    parser.add_argument("folder", type=Path, help="for the generated records and growth.svg; some 4 GB")
     parser.add_argument("--largest", type=int, default=LARGEST)
     parser.add_argument("--runs", type=int, default=3)
     chosen = parser.parse_args()
@@ -161,7 +168,7 @@ def main() -> None:
         print(
             f"whole answer of {rows:10,} rows: {run.seconds:6.1f} s, processor {run.cpu_s:.1f} s, {run.peak_mb:.0f} MB"
         )
-        points.append((rows, run.seconds, run.peak_mb))
+        points.append((rows, run.seconds, run.cpu_s, run.peak_mb))
         peaks.append(run.peak_mb)
     (chosen.folder / "growth.svg").write_text(growth_svg(points), encoding="utf-8")
     print(f"memory at most {max(peaks):.0f} MB of {MOST_MB:.0f}; growth: {chosen.folder / 'growth.svg'}")

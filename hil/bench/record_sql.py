@@ -26,10 +26,15 @@ STATE = "SELECT {0}_state, regexp_replace({0}_cause, '-?[0-9]+([.,][0-9]+)?', '#
 MODALITIES = ("vibration", "co2", "mmwave", "xray")
 SUM = "(log10_odds - prior_log10_odds)"
 OWN = ", ".join(
-    f"count(*) FILTER (level = 'search' AND NOT drawn AND {SUM} >= 1.2 AND {SUM} - {m}_log10_lr < 1.2), "
-    f"count(*) FILTER (found AND level = 'search' AND NOT drawn AND {SUM} >= 1.2 AND {SUM} - {m}_log10_lr < 1.2)"
+    f"count(*) FILTER ({m}_state = 'measured'), "
+    + "".join(
+        f"count(*) FILTER ({which}level = 'search' AND NOT drawn AND {SUM} >= 1.2 AND {SUM} - {m}_log10_lr < 1.2), "
+        for which in ("", "searched AND ", "found AND ")
+    )
+    + f"count(*) FILTER (level IN ('no_search', 'recheck') AND {SUM} < 1.2 AND {SUM} - {m}_log10_lr >= 1.2)"
     for m in MODALITIES
 )
+LIMIT = f"SELECT min({SUM}) {COUNTED} AND level = 'search' AND NOT drawn AND reasons NOT LIKE '%policy.%'"
 INCIDENTS = (
     "SELECT count(*) FROM (SELECT began_utc_ns - lag(began_utc_ns) OVER (PARTITION BY site ORDER BY began_utc_ns)"
     f" AS gap {COUNTED} AND found) WHERE gap IS NULL OR gap >= 900000000000"
@@ -84,7 +89,7 @@ QUESTIONS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
         ("overrides",),
         (f"SELECT level, drawn, response, override_reason, count(*) {COUNTED} AND response IS NOT NULL GROUP BY ALL",),
     ),
-    "modalities": (("modalities",), (f"SELECT {OWN} {COUNTED}",)),
+    "modalities": (("modalities",), (LIMIT, f"SELECT {OWN} {COUNTED}")),
     "availability": (("availability",), [STATE.format(modality) for modality in MODALITIES]),
     "times": (("times",), (TIMES,)),
     "queue": (("queue",), (QUEUE,)),
