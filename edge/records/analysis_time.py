@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ibis import _
@@ -114,46 +115,51 @@ def quantile_bounds(
     """
     counts = rows(relation.group_by(list(by)).agg(**{name: relation[name].count() for name in quantiles}))
     named = {tuple(group[name] for name in by): group for group in counts}
-    ranks = {key: {name: _ranks(of, group[name]) for name, of in quantiles.items()} for key, group in named.items()}
     levels = {
-        name: sorted({level for group in ranks.values() for rank in group[name] for level in rank[0]} or {0.5})
-        for name in quantiles
+        name: shared_levels([rank for group in counts for q in of for rank in _bounding(q, group[name]) if rank])
+        for name, of in quantiles.items()
     }
-    found = {tuple(group[name] for name in by): group for group in rows(relations.quantiles(relation, levels, by))}
+    asked = relations.quantiles(relation, quantiles, {name: of or [0.5] for name, of in levels.items()}, by)
+    found = {tuple(group[name] for name in by): group for group in rows(asked)}
     return {
         key: {
-            name: (
-                named[key][name],
-                _bounds(dict(zip(levels[name], found[key][name] or (), strict=False)), ranks[key][name]),
-            )
-            for name in quantiles
+            name: (named[key][name], _bounded(found[key], name, of, levels[name], named[key][name]))
+            for name, of in quantiles.items()
         }
         for key in sorted(named)
     }
 
 
-Ranks = tuple[tuple[float, float, float], bool, bool]  # levels of value and bounds; whether there are such bounds
+def shared_levels(ranks: Iterable[tuple[int, int]]) -> list[float]:
+    """Shares of all values, ascending, of which one rounds up to each of ``ranks`` (rank, of how many).
+
+    Groups of nearly one size share them: what the engine is asked grows with how much sizes differ.
+    """
+    levels: list[float] = []
+    for high, low in sorted(((rank - 0.1) / of, (rank - 0.9) / of) for rank, of in ranks):
+        if not levels or levels[-1] < low:
+            levels.append(high)
+    return levels
 
 
-def _ranks(quantiles: Sequence[float], of: int) -> list[Ranks]:
-    found = []
-    for quantile in quantiles:
-        low, high = quantile_ranks(quantile, of)
-        lowest, highest = (((rank or 1) - 1) / max(1, of - 1) for rank in (low, high))
-        found.append(((quantile, lowest, highest), low is not None, high is not None))
-    return found
+def _bounding(quantile: float, of: int) -> list[tuple[int, int] | None]:
+    return [(rank, of) if rank is not None and of else None for rank in quantile_ranks(quantile, of)]
 
 
-def _bounds(values: Mapping[float, float], ranks: Sequence[Ranks]) -> tuple[Estimate, ...]:
-    """Out of values by level; nothing is known where there is none."""
-    if not values:
-        return (UNKNOWN,) * len(ranks)
-    return tuple(
-        Estimate(
-            _round(values[value]), _round(values[low]) if has_low else None, _round(values[high]) if has_high else None
-        )
-        for (value, low, high), has_low, has_high in ranks
-    )
+def _bounded(
+    found: Group, column: str, quantiles: Sequence[float], levels: Sequence[float], of: int
+) -> tuple[Estimate, ...]:
+    """Quantiles of one column of one group, with their bounds; nothing is known where there is no value."""
+    if not of:
+        return (UNKNOWN,) * len(quantiles)
+    estimates = []
+    for value, quantile in zip(found[column], quantiles, strict=True):
+        ends = [
+            None if rank is None else _round(found[f"{column}_ranks"][bisect_left(levels, (rank[0] - 0.9) / of)])
+            for rank in _bounding(quantile, of)
+        ]
+        estimates.append(Estimate(_round(value), *ends))
+    return tuple(estimates)
 
 
 def _lanes(asked: Asked) -> list[Group]:

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import ibis
+import ibis.expr.datatypes as dt
 from ibis import _
 
 from edge.records.kept import vehicles_kept
@@ -488,15 +489,25 @@ def occupation(relation: Relation) -> Relation:
     )
 
 
-def quantiles(relation: Relation, levels: Mapping[str, Sequence[float]], by: Sequence[str]) -> Relation:
-    """Of each group, for each column a list: its values at ``levels`` among rows where it is not NULL.
+@ibis.udf.agg.builtin(name="quantile_disc")  # type: ignore[untyped-decorator]  # ibis gives no types
+def _at_ranks(values: float, levels: dt.Array[dt.Float64]) -> dt.Array[dt.Float64]:
+    """The engine's own: the value at rank ceil(level times how many there are)."""
+
+
+def quantiles(
+    relation: Relation, levels: Mapping[str, Sequence[float]], ranks: Mapping[str, Sequence[float]], by: Sequence[str]
+) -> Relation:
+    """Of each group, for each column a list of its quantiles, and ``<column>_ranks``: its values at ranks.
 
     Args:
-        relation: rows.
-        levels: of each column, ascending. Those of all groups are asked of every group: the engine sorts once.
+        relation: rows; those where the column is NULL are not among its values.
+        levels: of each column, ascending; between two values a quantile is interpolated.
+        ranks: of each column, ascending, as shares of its values: the rank is that share rounded up.
         by: columns.
     """
-    return relation.group_by(list(by)).agg(**{name: relation[name].quantile(list(of)) for name, of in levels.items()})
+    figures = {name: relation[name].quantile(list(of)) for name, of in levels.items()}
+    figures |= {f"{name}_ranks": _at_ranks(relation[name], ibis.literal(list(of))) for name, of in ranks.items()}
+    return relation.group_by(list(by)).agg(**figures)
 
 
 def local(relation: Relation, offsets: Sequence[tuple[int, int]], block_ns: int) -> Relation:
