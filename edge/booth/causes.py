@@ -18,6 +18,7 @@ PHRASES = (
     ("no body sensor", "no_sensor"),
     ("s only", "too_short"),
     ("m/s, limit", "wind"),
+    ("nothing tells the wind", "wind_untold"),
     ("iced or stuck", "stuck"),
     ("a machine ", "machine"),
     ("um/s in", "ground"),
