@@ -153,8 +153,6 @@ def _measured(passage: Passage, probe: _Probe) -> Evidence:
         "level_log": signed_log(excess, EXCESS_UNIT_PPM),
         "step_log": signed_log(level - step.start_ppm, EXCESS_UNIT_PPM),
         "slope_log": signed_log(slope, SLOPE_UNIT_PPM_PER_MIN),
-        "plateau": float(still and closed),  # concealment-1 reads this, and the level as far as the probe got:
-        "excess_log": signed_log(last - probe.outside_ppm, EXCESS_UNIT_PPM),
     }
     if fitted:
         features["t90_s"] = step.lag_s * T90_LAGS

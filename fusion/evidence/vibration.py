@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fusion.evidence.conditioning import GRID_HZ, SEGMENT_S, Sensor, condition, condition_ahead, line_hz
 from fusion.evidence.evidence import OK, Evidence, device_silence, silent
-from fusion.evidence.rhythm import TICK_SHARE, Rhythm, agreement, band, envelopes, harmonic_peak, rhythm
+from fusion.evidence.rhythm import TICK_SHARE, Rhythm, agreement, band, envelopes, rhythm
 from fusion.passage import Passage, SensorSeries
 from fusion.verdict import State
 
@@ -380,8 +380,7 @@ def _features(passage: Passage, until_utc_ns: int, body: list[_Body], beat: Rhyt
         "breath_log": beat.breath_log,
         "shift_log": 0.5 * _log(float(np.max(halves)) / max(residual**2, 1e-300)),
         "band_log": _log(residual / max(wide, 1e-300)),
-        "rhythm_log": _log(harmonic_peak(np.mean(each, axis=0))[0]),  # not whitened, no null: concealment-1 reads it
-        "agreement": agreement(each[:, keep]),  # and this
+        "agreement": agreement(each[:, keep]),
         "movements": float(np.count_nonzero(np.diff(loud.astype(np.int8), prepend=0) == 1)),
         "rhythm_bpm": beat.beat_hz * 60.0,
         "residual_um_s": residual * 1e6,

@@ -48,14 +48,14 @@ def test_a_settled_probe_is_read_as_inside_minus_outside() -> None:
     evidence = co2_evidence(passage(*outside(), *inside(900, 100)), 200 * SECOND)
     assert evidence.state is State.MEASURED
     assert evidence.features["excess_ppm"] == pytest.approx(470, abs=5)
-    assert evidence.features["plateau"] == 1.0
+    assert evidence.features["settled"] == 1.0
 
 
 def test_a_rising_probe_is_no_plateau_and_says_its_dwell() -> None:
     # Steadily rising: no step response, so nobody can tell where it ends.
     rising = [sample(i, 430 + 6.0 * i + 0.4 * math.sin(7.1 * i)) for i in range(41)]
     evidence = co2_evidence(passage(*outside(), *rising), 40 * SECOND)
-    assert evidence.features["settled"] == evidence.features["plateau"] == 0.0
+    assert evidence.features["settled"] == 0.0
     assert evidence.cause == "40 of 90 s, still settling: a lower bound"
 
 
@@ -63,7 +63,7 @@ def test_a_lagging_probe_is_read_where_it_is_going_with_its_t90_stated() -> None
     evidence = co2_evidence(passage(*outside(), *inside(900, 100, 20.0)), 40 * SECOND)
     assert evidence.features["excess_ppm"] == pytest.approx(470, abs=15)
     assert evidence.features["t90_s"] == pytest.approx(20 * math.log(10), rel=0.2)
-    assert (evidence.features["settled"], evidence.features["plateau"]) == (1.0, 0.0)
+    assert evidence.features["settled"] == 1.0
     assert evidence.cause is not None and evidence.cause.startswith("40 of 90 s, level read ahead of the probe, T90 4")
 
 

@@ -54,7 +54,7 @@ def test_a_heart_beats_and_an_empty_lorry_does_not() -> None:
     assert occupied.state is empty.state is State.MEASURED
     assert occupied.features["rhythm_bpm"] == pytest.approx(72, abs=3)
     assert occupied.features["energy_log"] > empty.features["energy_log"] + 0.2
-    assert occupied.features["rhythm_log"] > empty.features["rhythm_log"] + 0.2
+    assert occupied.features["beat_log"] > empty.features["beat_log"] + 0.2
     assert occupied.where == "rear"
     assert set(FEATURES) <= set(occupied.features)
 
