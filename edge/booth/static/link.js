@@ -4,6 +4,8 @@ const SILENCE_MS = 3000;
 const STALE_MS = 2000;
 const LOOK_MS = 250;
 const AGAIN_MS = 1000;
+const LATE_MS = 250; // an event that was kept back for so long may be the first of several
+const BURST_MS = 50;
 const SLEPT_MS = 1000; // the page looks four times a second; whoever did not for this long was asleep
 
 export class Link {
@@ -14,6 +16,7 @@ export class Link {
     this.source = null;
     this.openedAt = -Infinity;
     this.lookedAt = performance.now();
+    this.burst = null; // what came late waits for what comes with it
     this.waking = false; // back from sleep or from behind another tab, and nothing heard since
     setInterval(() => this.look(), LOOK_MS);
     for (const name of ["visibilitychange", "pageshow", "focus", "online", "resume"]) {
@@ -52,7 +55,15 @@ export class Link {
     this.heard = { at: performance.now(), wall: Date.now(), before: state.heard_ago_ms ?? Infinity, cause: state.cause };
     this.last = state;
     this.waking = false;
-    this.look(); // now, not in the next frame's own callback: what is changed there may be seen one frame later
+    if (lag - this.base > LATE_MS) this.burst ??= setTimeout(() => this.drawn(), BURST_MS);
+    else this.drawn(); // now, not in the next frame's own callback: what is changed there may be seen one frame later
+  }
+
+  // Events that a buffer kept back come all at once: only the last of them is drawn, and none of the others sounds.
+  drawn() {
+    clearTimeout(this.burst);
+    this.burst = null;
+    this.look();
   }
 
   elapsed(at, wall) {
@@ -70,7 +81,7 @@ export class Link {
     if (hidden || (this.waking && this.elapsed(this.openedAt, this.openedWall) < SILENCE_MS)) this.silent("hidden", "");
     else if (since > SILENCE_MS) this.silent(this.last || this.source.readyState !== 0 ? "booth" : "starting", "");
     else if (silence > SILENCE_MS) this.silent(this.heard.before === Infinity ? "starting" : "lane", this.heard.cause ?? "");
-    else this.state(this.last);
+    else if (this.burst === null) this.state(this.last);
     const waiting = this.elapsed(this.openedAt, this.openedWall);
     const dead = this.source.readyState === EventSource.CLOSED;
     if ((dead && waiting > AGAIN_MS) || (since > SILENCE_MS && waiting > SILENCE_MS)) this.open();

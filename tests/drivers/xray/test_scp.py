@@ -159,6 +159,7 @@ def test_a_class_that_we_do_not_take_is_refused_before_its_data(receiver: Receiv
     lane = receiver()
     ct = {"sop_class": "1.2.840.10008.5.1.4.1.1.501.1"}
     assert scanner(lane.port).does("store", scan=ct).get("status") != 0
+    lane.server.close()  # waits for the refused association's end
     assert lane.objects() == []
 
 
