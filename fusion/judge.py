@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from drivers.reading import ContactState, GasSample, Point
 from fusion.audit_draw import told
 from fusion.classifier import Classifier, NoNumber
-from fusion.decision import Decision, Thresholds, decide, life_safety
+from fusion.decision import OPEN_NOW_PPM, Decision, Thresholds, decide, life_safety
 from fusion.emitter import agrees
 from fusion.evidence.co2 import co2_evidence
 from fusion.evidence.context import context_values
@@ -224,17 +224,31 @@ def _with_life_safety(
     ratios: Mapping[str, float],
     issue: Issue,
 ) -> Decision:
-    gas = gas_until(passage.gas, look.until_utc_ns)
-    agreed = agrees(passage.context, evidence, ratios, inside_temperature_c(gas))
-    alarm = life_safety(
-        gas, passage.context, refrigerated=passage.body_type is BodyType.REFRIGERATED, emitter_agrees=agreed
-    )
+    alarm = life_alarm(passage, look.until_utc_ns, evidence, ratios)
     if alarm is not None:
         return Decision(Level.OPEN_NOW, True, (alarm, *decision.reasons))
     if issue.opened_before:
         kept = Reason(code="life.kept", text="An earlier reading of this passage was dangerous")
         return Decision(Level.OPEN_NOW, True, (kept, *decision.reasons))
     return decision
+
+
+def life_alarm(
+    passage: Passage, until_utc_ns: int, evidence: tuple[Evidence, ...], ratios: Mapping[str, float]
+) -> Reason | None:
+    """Why the vehicle must be opened now, or None; ``ratios`` of the modalities that spoke."""
+    gas = gas_until(passage.gas, until_utc_ns)
+    high_for_s = _high_for_s(gas, passage.began_utc_ns, until_utc_ns)
+    agreed = agrees(passage.context, evidence, ratios, inside_temperature_c(gas), high_for_s)
+    refrigerated = passage.body_type is BodyType.REFRIGERATED
+    return life_safety(gas, passage.context, refrigerated=refrigerated, emitter_agrees=agreed)
+
+
+def _high_for_s(gas: Sequence[GasSample], began_utc_ns: int, until_utc_ns: int) -> float:
+    """Seconds since the first high reading inside, or since the vehicle stands if that is later."""
+    first = next((s for s in gas if s.point is Point.INSIDE and (s.co2_ppm or 0.0) >= OPEN_NOW_PPM), None)
+    since = until_utc_ns if first is None else max(first.stamp.time_utc_ns, began_utc_ns)
+    return (until_utc_ns - since) / 1e9
 
 
 def gas_until(samples: Sequence[GasSample], until_utc_ns: int) -> list[GasSample]:
