@@ -118,9 +118,6 @@ class Classifier:
             raise ValueError(f"look {look}: {self.contract.name} knows looks 0 to {self.contract.looks - 1}")
         parts = self.admitted(evidence)
         row = self._row(parts, context, look, prior_log10_odds)
-        for name, value in row.items():
-            if not np.all(np.isfinite(value)):  # asked before the run: a comparison inside may swallow a NaN
-                raise NoNumber(f"{self.contract.name}: input {name} is not finite: model gave no number")
         return self._judged(parts, self._run(row), prior_log10_odds)
 
     def _row(self, parts: Sequence[Evidence], context: Mapping[str, float], look: int, prior: float) -> Arrays:
@@ -128,21 +125,27 @@ class Classifier:
         for part in parts:
             names = self.contract.features[part.modality]
             spoke = part.state is State.MEASURED
-            if spoke and (missing := [name for name in names if name not in part.features]):
-                raise NoNumber(f"{self.contract.name}: {part.modality} lacks {', '.join(missing)}: no number")
-            row[part.modality] = np.array([[part.features[name] if spoke else 0.0 for name in names]], np.float64)
-        if missing := [name for name in self.contract.context if name not in context]:
-            raise NoNumber(f"{self.contract.name}: context lacks {', '.join(missing)}: no number")
+            values = self._values(part.modality, names, part.features) if spoke else [0.0] * len(names)
+            row[part.modality] = np.array([values], np.float64)
         row["measured"] = np.array([[part.state is State.MEASURED for part in parts]], np.bool_)
-        row["context"] = np.array([[context[name] for name in self.contract.context]], np.float64)
+        row["context"] = np.array([self._values("context", self.contract.context, context)], np.float64)
         row["look"] = np.array([look], np.int64)
-        row["prior_log10_odds"] = np.array([prior], np.float64)
+        row["prior_log10_odds"] = np.array(self._values("prior_log10_odds", ("prior",), {"prior": prior}), np.float64)
         return row
 
+    def _values(self, part: str, names: Sequence[str], given: Mapping[str, float]) -> list[float]:
+        """What is given for ``names``, finite; asked before the run: a comparison inside may swallow a NaN."""
+        if missing := [name for name in names if name not in given]:
+            raise NoNumber(f"{self.contract.name}: {part} lacks {', '.join(missing)}: no number")
+        values = [given[name] for name in names]
+        if not all(map(isfinite, values)):
+            raise NoNumber(f"{self.contract.name}: input {part} is not finite: model gave no number")
+        return values
+
     def _judged(self, parts: Sequence[Evidence], out: Sequence[NDArray[np.float64]], prior: float) -> Judgement:
-        ratios = [float(value) for value in out[0][0]]
+        ratios = out[0][0].tolist()
         odds, score = float(out[1][0]), float(out[2][0])
-        if not all(isfinite(value) for value in (*ratios, odds, score)):
+        if not all(map(isfinite, (*ratios, odds, score))):
             raise NoNumber(f"{self.contract.name}: model gave no number")
         if abs(prior + sum(ratios) - odds) > SUM_TOLERANCE:
             raise NoNumber(f"{self.contract.name}: contributions add to {prior + sum(ratios)}, not to {odds}")
@@ -154,7 +157,7 @@ class Classifier:
         return Judgement((first, second, third, fourth), total, round(1.0 / (1.0 + 10.0**-total), 9))
 
     def _run(self, row: Arrays) -> list[NDArray[np.float64]]:
-        return [np.asarray(value, np.float64) for value in self._session.run(list(OUTPUTS), dict(row))]
+        return [np.asarray(value, np.float64) for value in self._session.run(OUTPUTS, row)]
 
     def _check_runs(self) -> None:
         """The known inputs, and the same with everything silent; the first run warms the session."""

@@ -21,7 +21,7 @@ from models.miss_bound import order, spent_over_looks
 MANIFEST_BYTES_MOST = 1 << 20  # assumed: ours is some 30 kB
 LEAST_AGAINST, LEAST_FOR = -0.5, 0.5  # assumed: no verdict rests on less than three to one, whatever the tails say
 LEAST_TAIL, TAIL = 40, 200  # scores kept of each tail; a bound that needs more is not given
-SPENT = (0.01, 0.02, 0.04, 0.2, 0.73)  # assumed: of the error budget at each look; early ones decide on little
+SPENT = (0.02, 0.04, 0.08, 0.2, 0.66)  # assumed: of the error budget at each look; early ones decide on little
 REACH_ALL = frozenset(
     {"vibration", "xray"}
 )  # SCIENCE 2.1, 5: a floor carries, rays go through; 0.6 and 4 on the others

@@ -1,7 +1,9 @@
 """Slopes per pattern: modalities that share a cause (load, time aboard, wind) must not count it twice (SCIENCE 6.3).
 
 For each look and each pattern of modalities that spoke, the slopes minimise Cllr of the sloped sum on cases that no fit
-saw, held towards 1. They are never above 1: fusion does not make a modality surer than it is alone.
+saw, held towards 1. What speaks against a person has a slope of its own: silence of one modality says less beside
+another that hears a heart, and its cap keeps that one from shouting it down. Slopes are never above 1: fusion does not
+make a modality surer than it is alone.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from fusion.classifier import LR_DECIMALS
 from fusion.verdict import MODALITIES
 from models.curve import cllr
 from models.features import Table
-from models.graph import Weights, log10_lr, no_slopes
+from models.graph import AGAINST, FOR, Weights, log10_lr, no_slopes
 
 Floats = NDArray[np.float64]
 LEAST = 0.2  # assumed: below this a modality had better be left out
@@ -45,7 +47,7 @@ def patterns(learned: Mapping[str, Weights]) -> Iterator[tuple[int, ...]]:
 
 
 def fit(weights: Mapping[str, Weights], cases: Table) -> Floats:
-    """Slopes (L, 16, 4)."""
+    """Slopes (L, 16, 4, 2), by side."""
     looks = cases.spoke.shape[1]
     found = no_slopes(looks)
     for look in range(looks):
@@ -61,15 +63,21 @@ def fit(weights: Mapping[str, Weights], cases: Table) -> Floats:
 def _of(ratios: Floats, occupied: NDArray[np.bool_]) -> Floats:
     least = min(occupied.sum(), (~occupied).sum())
     if least < TOO_FEW:
-        return np.full(ratios.shape[1], CAREFUL)
+        return np.full((ratios.shape[1], 2), CAREFUL)
+    sides = np.hstack([np.minimum(ratios, 0.0), np.maximum(ratios, 0.0)])
 
     def cost(slopes: Floats) -> float:
-        total = ratios @ slopes
+        total = sides @ slopes
         return cllr(total[occupied], total[~occupied]) + HELD / len(ratios) * float(((slopes - 1) ** 2).sum())
 
-    start = np.full(ratios.shape[1], 0.9)
-    found = minimize(cost, start, method="L-BFGS-B", bounds=[(LEAST, 1.0)] * ratios.shape[1])
-    return np.round(found.x, 6)
+    start = np.full(sides.shape[1], 0.9)
+    found = minimize(cost, start, method="L-BFGS-B", bounds=[(LEAST, 1.0)] * sides.shape[1])
+    return np.round(found.x.reshape(2, -1).T, 6)
+
+
+def sloped(ratios: Floats, slopes: Floats) -> Floats:
+    """Each ratio (n, 4) times the slope of its side; slopes (4, 2) or (n, 4, 2)."""
+    return np.asarray(np.where(ratios < 0, ratios * slopes[..., AGAINST], ratios * slopes[..., FOR]), np.float64)
 
 
 def contributions(
@@ -82,9 +90,7 @@ def contributions(
     ratios = alone(weights, cases, look)
     if chosen is None:
         number = cases.spoke[:, look].astype(np.int64) @ (1 << np.arange(len(MODALITIES)))
-        return np.asarray(np.round(ratios * slopes[look, number], LR_DECIMALS), np.float64)
-    found = np.zeros_like(ratios)
-    pattern = sum(1 << place for place in chosen)
-    for place in chosen:
-        found[:, place] = np.round(ratios[:, place] * slopes[look, pattern, place], LR_DECIMALS)
-    return found
+        return np.asarray(np.round(sloped(ratios, slopes[look, number]), LR_DECIMALS), np.float64)
+    among = np.isin(np.arange(len(MODALITIES)), chosen)
+    made = sloped(ratios, slopes[look, sum(1 << place for place in chosen)])
+    return np.asarray(np.where(among, np.round(made, LR_DECIMALS), 0.0), np.float64)

@@ -94,7 +94,8 @@ def known_cases(weights: Mapping[str, Weights], slopes: Floats, cases: Table) ->
         look, one = number % len(LOOKS_S), cases.only(np.array([index]))
         values = {m: tuple(float(v) for v in one.of(m)[0, look]) for m in MODALITIES}
         spoke = [bool(value) for value in one.spoke[0, look]]
-        ratios = sloping.alone(weights, one, look)[0] * slopes[look, sum(1 << i for i, s in enumerate(spoke) if s)]
+        slope = slopes[look, sum(1 << i for i, s in enumerate(spoke) if s)]
+        ratios = sloping.sloped(sloping.alone(weights, one, look)[0], slope)
         found.append(
             KnownCase(
                 features=KnownRow(**values),
@@ -145,7 +146,7 @@ def train(cases: Table, seed: int, what: str) -> tuple[bytes, Manifest]:
 
 
 @click.command()
-@click.option("--cases", default=18_000, show_default=True, type=click.IntRange(200, 1_000_000))
+@click.option("--cases", default=30_000, show_default=True, type=click.IntRange(200, 1_000_000))
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
 @click.option("--out", default="models/released", show_default=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--keep", default="build/cases", show_default=True, type=click.Path(path_type=Path, file_okay=False),
@@ -154,7 +155,7 @@ def train(cases: Table, seed: int, what: str) -> tuple[bytes, Manifest]:
 def main(cases: int, seed: int, out: Path, keep: Path, workers: int | None) -> None:
     """Train on simulated passages and write the model with its manifest.
 
-    Example: python -m models.train --cases 18000 --seed 1 --out models/released
+    Example: python -m models.train --cases 30000 --seed 1 --out models/released
     """
     processes = workers or len(os.sched_getaffinity(0))
     made = joined([collect(want, keep, processes, _say) for want in wants(cases, seed)])
