@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help setup test demo lint bench coverage train exam miss-bound clean
+.PHONY: help setup test demo lint bench coverage train exam trials miss-bound clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -52,6 +52,10 @@ train: .venv/.test ## simulate, fit, calibrate: the released model anew, unsigne
 
 exam: .venv/.test ## the released model on simulated lorries that nothing was learned from
 	$(BIN)/python -m models.exam
+
+trials: .venv/.test ## what the exam does not ask: 40 t, a lane's background, produce, another world; RECORDINGS=dir: real chests
+	for name in heavy background produce beyond $(if $(RECORDINGS),chests); do \
+	$(BIN)/python -m models.trials $$name $(if $(RECORDINGS),--recordings $(RECORDINGS)) || exit 1; done
 
 miss-bound: .venv/.test ## is the miss bound kept by 200 calibrations with other lorries?
 	$(BIN)/python -m models.kept_bound

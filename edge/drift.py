@@ -83,8 +83,8 @@ class Drift:
             return
         self._seen[passage_id] = None
         spoke = {part["modality"]: part for part in body["evidence"] if part["state"] == State.MEASURED.value}
-        if "energy_log" in spoke.get("vibration", {}).get("features", {}):
-            self._background.see(DB_PER_LOG * spoke["vibration"]["features"]["energy_log"])
+        if "explained_log" in spoke.get("vibration", {}).get("features", {}):
+            self._background.see(DB_PER_LOG * spoke["vibration"]["features"]["explained_log"])
         if spoke:
             self._take_decision(passage_id, body)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.response import Response
 from drivers.reading import ContactChange, GasSample, Radiograph, RadiometricFrame, WeatherSample
+from fusion.growing import Growing
 
 
 class BodyType(StrEnum):
@@ -43,6 +44,7 @@ class SensorSeries:
 
     ``counts`` is (n,) float64, NaN where nothing was measured (gaps) or where two records disagree; sample i is at
     ``start_utc_ns + i / rate_hz``. ``response`` is None where counts cannot become m/s, and ``fault`` then says why.
+    ``growing`` spares a look the comparison with what an earlier one saw, where ``counts`` are its latest.
     """
 
     sensor: str  # "B1".."B8", "G1".."G4"
@@ -52,6 +54,7 @@ class SensorSeries:
     counts: NDArray[np.float64]
     response: Response | None
     fault: str | None = None
+    growing: Growing | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,20 @@ LEAST_TO_FIT = 20  # assumed: fewer cases of a class give no fit
 LEAST_TO_CALIBRATE, TIMID = 40, 0.3  # assumed: with fewer there is no curve, and the ratio stays below two to one
 RISING = frozenset(  # more of these speaks for a person
     {
-        *("leak_log", "lone_log", "beat_log", "burst_log", "beat_agreement", "agreement", "force_log", "breath_log"),
-        *("shift_log", "level_log", "step_log", "slope_log", "shape_log", "skin_share", "likeness", "persistence"),
+        *("force_log", "explained_log", "apart_log", "beat_log", "each_beat_log"),
+        *(
+            "repeat_log",
+            "breath_log",
+            "agreement",
+            "shift_log",
+            "level_log",
+            "step_log",
+            "slope_log",
+            "shape_log",
+            "skin_share",
+            "likeness",
+            "persistence",
+        ),
         *("travels", "alone", "fit"),
     }
 )

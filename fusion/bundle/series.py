@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from operator import is_
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.response import Response
 from fusion.bundle.records import MOST_SAMPLES, Piece, Window
+from fusion.growing import Growing
 from fusion.passage import SensorSeries
 
 MARGIN_NS = 60_000_000_000  # FORMATS leaves early and late samples open; beyond a minute the device's clock is wrong
@@ -36,11 +38,12 @@ class _Laid:
         self._next_index, self._next_ns = 0, float(anchor.start_utc_ns)
         self._counts, self._disputed = np.empty(0), np.empty(0, dtype=np.bool_)
         self._length = 0
+        self.growing = Growing()
 
     def goes_on_with(self, inside: Sequence[Piece]) -> bool:
         """Whether ``inside`` is what was laid, in the same order, and then records that begin later."""
         known = len(self._given)
-        if len(inside) < known or any(a is not b for a, b in zip(self._given, inside, strict=False)):
+        if len(inside) < known or not all(map(is_, self._given, inside)):
             return False
         starts = [self._last_ns, *(piece.start_utc_ns for piece in inside[known:])]
         return all(before < after for before, after in pairwise(starts))
@@ -59,6 +62,8 @@ class _Laid:
         length = max([self._length, *ends])
         if length > left:
             return length
+        if places and min(places) < len(self.growing.latest):  # what was shown stays as it was
+            self._counts, self.growing = self._counts.copy(), Growing()
         self._grow(length)
         for at, piece in zip(places, fresh, strict=True):
             there = self._counts[at : at + len(piece.counts)]  # a view
@@ -70,10 +75,17 @@ class _Laid:
         return length
 
     def counts(self) -> tuple[NDArray[np.float64], int]:
-        """Counts (length,), NaN where nothing or no agreement is, and in how many samples records disagree."""
-        counts, disputed = self._counts[: self._length].copy(), self._disputed[: self._length]
-        counts[disputed] = np.nan
-        return counts, int(np.count_nonzero(disputed))
+        """Counts (length,), NaN where nothing or no agreement is, and in how many samples records disagree.
+
+        They are not copied: more may be laid behind them, and nothing is laid over them.
+        """
+        counts = self._counts[: self._length]
+        if disputed := int(np.count_nonzero(self._disputed[: self._length])):
+            counts = np.where(self._disputed[: self._length], np.nan, counts)
+            self.growing = Growing()
+        counts.flags.writeable = False
+        self.growing.latest = counts
+        return counts, disputed
 
     def _place(self, piece: Piece) -> int:
         """Index of its first sample on the axis of the first record.
@@ -144,8 +156,8 @@ def _sensor(
     laid, fresh = _remembered(memory.pop(name, None), inside)
     first = min(found, key=_order) if laid is None else laid.anchor
     rate_hz = first.rate_hz
-    counts, notes = np.empty(0), []
-    if not all(abs(p.rate_hz - rate_hz) <= SAME_RATE * rate_hz for p in inside):
+    counts, notes, growing = np.empty(0), list[str](), None
+    if not all(abs(other_hz - rate_hz) <= SAME_RATE * rate_hz for other_hz in {p.rate_hz for p in inside}):
         fault = f"rate: {place} has records of {rate_hz:g} Hz and of others"
     elif not LEAST_RATE_HZ <= rate_hz <= MOST_RATE_HZ:
         fault = f"rate: {place} at {rate_hz:g} Hz is outside {LEAST_RATE_HZ:g} to {MOST_RATE_HZ:g} Hz"
@@ -156,11 +168,12 @@ def _sensor(
         else:
             memory[name] = laid
             counts, disputed = laid.counts()
+            growing = laid.growing
             notes = _doubts(place, counts, disputed, rate_hz)
     if outside:
         fault = f"clock: {outside} of {len(found)} records of {place} are outside the passage"
         notes.append(f"vibration.mseed: {fault}: not joined")
-    return SensorSeries(*name, first.start_utc_ns, rate_hz, counts, response, fault), notes
+    return SensorSeries(*name, first.start_utc_ns, rate_hz, counts, response, fault, growing), notes
 
 
 def _remembered(laid: _Laid | None, inside: list[Piece]) -> tuple[_Laid | None, Sequence[Piece]]:

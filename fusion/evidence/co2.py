@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log10
+from functools import lru_cache
+from math import expm1, isfinite, log10
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,15 @@ from drivers.reading import GasSample, Point
 from fusion.decision import OVER_RANGE
 from fusion.evidence.air import compensated, condensing, usable, why_none
 from fusion.evidence.evidence import Evidence, device_silence, silent
-from fusion.evidence.settling import T90_LAGS, settle
+from fusion.evidence.median import median
+from fusion.evidence.settling import T90_LAGS, evenly, settle
+from fusion.evidence.vibration import wind_at_vehicle_m_s
 from fusion.passage import BodyType, Passage
 from fusion.verdict import State
 
 CO2 = "co2"
 # What training reads, in order. A name never changes its meaning: a released model goes on reading what it learned.
-FEATURES = ("level_log", "step_log", "slope_log", "settled")
+FEATURES = ("level_log", "step_log", "slope_log", "persons_log", "settled")
 
 OVER_RANGE_PPM = 10_000.0  # assumed: the smallest range of the probes we read; high, never invalid
 DWELL_NEEDED_S = 90.0  # SCIENCE 1: a hand probe's check takes 60-120 s
@@ -38,6 +41,16 @@ SLOPE_WINDOW_S = 30.0  # assumed: one lag
 FEWEST_ROWS = 3  # assumed: fewer have no middle; a slope of so few is weak, and the look's weights say so
 EXCESS_UNIT_PPM, SLOPE_UNIT_PPM_PER_MIN = 25.0, 10.0  # assumed: where the log features turn from linear
 LEAST_OUTSIDE_PPM = 380.0  # assumed: open air has had 400 and more for years; less is a probe that moved its zero
+# Air changes an hour at standstill: the middles of assumed ranges (SCIENCE 3.1); and what wind adds, per m/s.
+CHANGES_PER_H = {
+    BodyType.SOFT_SIDED: 3.0,
+    BodyType.HARD_SIDED: 0.45,
+    BodyType.REFRIGERATED: 0.06,
+    BodyType.TANKER: 0.03,
+}
+USUAL_CHANGES_PER_H, WIND_PER_M_S = 0.5, 0.3  # assumed
+FREE_M3, BREATH_M3_H = 45.0, 0.015  # SCIENCE 3.1, 3.2: half a trailer; 0.25 L/min at rest
+USUAL_SEALED_S = 1_800.0  # assumed, where nobody says when it was sealed
 BELOW_OUTSIDE_PPM = 75.0  # assumed: five times a probe's offset; no load space takes CO2 out of its air
 
 
@@ -61,8 +74,9 @@ def co2_evidence(passage: Passage, until_utc_ns: int) -> Evidence:
     if (gate := _gate(passage)) is not None:
         return gate
     ambient = usable([s for s in gas if s.point is Point.AMBIENT])
+    one_ppm = one_person_ppm(passage, wind_at_vehicle_m_s(passage, until_utc_ns) or 0.0)
     outcomes = [
-        _probe(passage, [s for s in inside if s.device == device], ambient)
+        _probe(passage, [s for s in inside if s.device == device], ambient, one_ppm)
         for device in sorted({s.device for s in inside})
     ]
     found = [outcome for outcome in outcomes if isinstance(outcome, Evidence) and outcome.state is State.MEASURED]
@@ -80,8 +94,8 @@ def _gate(passage: Passage) -> Evidence | None:
     return None
 
 
-def _probe(passage: Passage, rows: Sequence[GasSample], ambient: Sequence[GasSample]) -> Evidence:
-    """Evidence of one device inside."""
+def _probe(passage: Passage, rows: Sequence[GasSample], ambient: Sequence[GasSample], one_ppm: float) -> Evidence:
+    """Evidence of one device inside; ``one_ppm`` is what one person would have added."""
     good = usable(rows)
     if not good:
         return why_none(rows)
@@ -92,13 +106,13 @@ def _probe(passage: Passage, rows: Sequence[GasSample], ambient: Sequence[GasSam
         return outside
     if len(good) < FEWEST_ROWS:
         return silent(CO2, State.ABSENT, f"too little data: {len(good)} of {FEWEST_ROWS} samples inside")
-    reference = float(np.median([_ppm(passage, s) for s in outside]))
+    reference = median(np.array([_ppm(passage, s) for s in outside]))
     own = {s.device for s in outside} == {rows[0].device}
     time_s = np.array([(s.stamp.time_utc_ns - good[0].stamp.time_utc_ns) / 1e9 for s in good])
     ppm = np.array([_ppm(passage, s) for s in good])
-    if (doubt := _doubt(rows[0].device, reference, float(np.median(ppm)), own)) is not None:
+    if (doubt := _doubt(rows[0].device, reference, median(ppm), own)) is not None:
         return doubt
-    return _measured(passage, _Probe(rows[0].device, time_s, ppm, len(good) / len(rows), reference))
+    return _measured(passage, _Probe(rows[0].device, time_s, ppm, len(good) / len(rows), reference), one_ppm)
 
 
 def _outside(good: Sequence[GasSample], ambient: Sequence[GasSample]) -> Sequence[GasSample] | Evidence:
@@ -128,10 +142,20 @@ def _doubt(device: str, outside: float, inside: float, own: bool) -> Evidence | 
     return silent(CO2, State.FAULTY, f"{cause}: a probe that calibrates itself? switch that off and calibrate it")
 
 
-def _measured(passage: Passage, probe: _Probe) -> Evidence:
+def one_person_ppm(passage: Passage, wind_m_s: float) -> float:
+    """What one person at rest would have added by now to this body's air, ppm: the single zone of SCIENCE 3.2."""
+    changes = CHANGES_PER_H.get(passage.body_type, USUAL_CHANGES_PER_H)
+    if passage.body_type is BodyType.SOFT_SIDED:
+        changes *= 1.0 + WIND_PER_M_S * wind_m_s
+    told = passage.context.sealed_for_s
+    sealed_s = told if told is not None and isfinite(told) and told > 0 else USUAL_SEALED_S
+    return 1e6 * BREATH_M3_H / (changes * FREE_M3) * -expm1(-changes * sealed_s / 3600.0)
+
+
+def _measured(passage: Passage, probe: _Probe, one_ppm: float) -> Evidence:
     time_s, ppm = probe.time_s, probe.ppm
     dwell_s = float(time_s[-1])
-    last = float(np.median(ppm[time_s >= dwell_s - LEVEL_WINDOW_S]))
+    last = median(ppm[time_s >= dwell_s - LEVEL_WINDOW_S])
     recent = time_s >= dwell_s - SLOPE_WINDOW_S
     slope = robust_slope(time_s[recent], ppm[recent]) * 60.0
     may_miss = max(SETTLED_PPM, SETTLED_SHARE * abs(last - probe.outside_ppm))
@@ -153,6 +177,8 @@ def _measured(passage: Passage, probe: _Probe) -> Evidence:
         "level_log": signed_log(excess, EXCESS_UNIT_PPM),
         "step_log": signed_log(level - step.start_ppm, EXCESS_UNIT_PPM),
         "slope_log": signed_log(slope, SLOPE_UNIT_PPM_PER_MIN),
+        # How many people would explain it; a settling probe's worth is a person who is hardly there.
+        "persons_log": log10((max(0.0, excess) + SETTLED_PPM) / (one_ppm + SETTLED_PPM)),
     }
     if fitted:
         features["t90_s"] = step.lag_s * T90_LAGS
@@ -180,11 +206,17 @@ def robust_slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
     At most 120 points are paired, evenly chosen; 0 where all ``x`` agree.
     """
-    keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), 120)).astype(int))
-    first, second = np.triu_indices(len(keep), 1)
+    keep = evenly(len(x), 120)
+    first, second = _pairs(len(keep))
     run = x[keep][second] - x[keep][first]
     rise = y[keep][second] - y[keep][first]
-    return float(np.median(rise[run > 0] / run[run > 0])) if np.any(run > 0) else 0.0
+    apart = run > 0
+    return median(rise[apart] / run[apart]) if apart.any() else 0.0
+
+
+@lru_cache(maxsize=16)
+def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return np.triu_indices(n, 1)
 
 
 def signed_log(value: float, unit: float) -> float:

@@ -2,8 +2,10 @@
 
 The record is cut into segments of 5 s that fade into one another (their weights add to 1), so the sum over segments is
 the filtered record: a further look adds only what is new, and a replay that starts from nothing gets the same bits
-(docs/adr/0003). Steps of counts are filtered, not counts, and the filter integrates them again: a baseline, however
-large, and the slow motion of the sea then cannot leak into the heart band where the record begins, ends or is torn.
+(docs/adr/0003). Segments end `FADE_S` before each multiple of 5 s, so that all are whole, and may have been done, when
+a look begins that falls on one. Steps of counts are filtered, not counts, and the filter integrates
+them again: a baseline, however large, and the slow motion of the sea then cannot leak into the heart band where the
+record begins, ends or is torn.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import sqrt
 
 import numpy as np
 import scipy.fft
@@ -80,19 +83,20 @@ def condition(series: SensorSeries, begin_ns: int, points: int, least_s: float) 
     if series.response is None:
         return series.fault or "no response"
     segments = _segments(series, series.response, begin_ns, points)
-    measured_s = sum(s.samples for s in segments) / series.rate_hz
+    samples = sum([s.samples for s in segments])
+    measured_s = samples / series.rate_hz
     if measured_s < least_s:
         return f"too little data: {measured_s:.1f} of {least_s:g} s"
-    if (fault := _broken(segments)) is not None:
+    if (fault := _broken(segments, samples)) is not None:
         return fault
-    weight = max(sum(s.weight for s in segments), 1e-300)
-    wide = float(np.sqrt(sum(s.wide_power for s in segments) / weight))
+    weights = [s.weight for s in segments]
+    wide = sqrt(sum([s.wide_power for s in segments]) / max(sum(weights), 1e-300))
     if wide < UNCOUPLED_M_S:  # a deaf ground sensor would explain nothing, and the ground would pass for a person
         return f"{wide * 1e9:.2g} nm/s rms is below any lane: not coupled"
     wave, valid = _joined(segments, points)
-    half = 0.5 * max(s.weight for s in segments)
+    half = 0.5 * max(weights)
     full = [s for s in segments if s.weight > half]
-    loudest = max(s.loudest for s in full)
+    loudest = max([s.loudest for s in full])
     return Sensor(series.sensor, wave, valid, wide, loudest, tuple(s.loudness for s in full))
 
 
@@ -100,9 +104,7 @@ def condition_ahead(series: SensorSeries, begin_ns: int) -> None:
     """Remember the segments from ``begin_ns`` on that nothing can be added to any more: a look then finds them done."""
     if series.response is None:
         return
-    known_s = len(series.counts) / series.rate_hz - (begin_ns - series.start_utc_ns) / 1e9
-    for k in range(int((known_s - FADE_S - 1 / series.rate_hz) / SEGMENT_S)):
-        _segment_at(series, series.response, begin_ns, k, len(series.counts))
+    _whole(series, series.response, begin_ns, len(series.counts))
 
 
 def forget() -> None:
@@ -119,14 +121,44 @@ def _segments(series: SensorSeries, response: Response, begin_ns: int, points: i
     rate_hz, seconds = series.rate_hz, points / GRID_HZ
     ahead = (begin_ns - series.start_utc_ns) * rate_hz / 1e9
     known = min(len(series.counts), int(np.ceil(ahead + seconds * rate_hz - 1e-6)))
-    return [_segment_at(series, response, begin_ns, k, known) for k in range(int(np.ceil(seconds / SEGMENT_S - 1e-9)))]
+    count = int(np.ceil(seconds / SEGMENT_S - 1e-9))
+    segments = _whole(series, response, begin_ns, known)[:count]
+    return segments + [_segment_at(series, response, begin_ns, k, known) for k in range(len(segments), count)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Whole segments from the first on, kept with the samples that they were computed of, and how they were."""
+
+    begin_ns: int
+    start_ns: int
+    rate_hz: float
+    response: Response
+    segments: list[_Segment]
+
+
+def _whole(series: SensorSeries, response: Response, begin_ns: int, known: int) -> list[_Segment]:
+    """The segments from the first on that lie in the first ``known`` samples: more can come, and they stay the same."""
+    known_s = known / series.rate_hz - (begin_ns - series.start_utc_ns) / 1e9
+    count, segments = max(0, int(known_s / SEGMENT_S + 1e-9)), list[_Segment]()
+    growing = series.growing if series.growing is not None and series.counts is series.growing.latest else None
+    how = begin_ns, series.start_utc_ns, series.rate_hz
+    kept = None if growing is None else growing.kept
+    if isinstance(kept, _Kept) and (kept.begin_ns, kept.start_ns, kept.rate_hz, kept.response) == (*how, response):
+        segments = kept.segments
+    if len(segments) < count:
+        more = [_segment_at(series, response, begin_ns, k, known) for k in range(len(segments), count)]
+        segments = segments + more
+        if growing is not None:
+            growing.kept = _Kept(*how, response, segments)
+    return segments[:count]
 
 
 def _segment_at(series: SensorSeries, response: Response, begin_ns: int, k: int, known: int) -> _Segment:
     """Segment ``k`` from ``begin_ns`` on, of the first ``known`` samples of the series."""
     rate_hz = series.rate_hz
     ahead = (begin_ns - series.start_utc_ns) * rate_hz / 1e9  # of the series' first sample, in samples
-    exact = ahead + (k * SEGMENT_S - FADE_S) * rate_hz
+    exact = ahead + (k * SEGMENT_S - 2 * FADE_S) * rate_hz
     first = round(exact) - 1  # one more, whose step leads in
     last = round(exact + (SEGMENT_S + 2 * FADE_S) * rate_hz)
     low, high = max(first, 0, int(np.ceil(ahead - 1e-6))), min(last, known)
@@ -314,14 +346,14 @@ def _run_windows(at: Flags) -> int:
     return int(np.count_nonzero(run))
 
 
-def _broken(segments: Sequence[_Segment]) -> str | None:
+def _broken(segments: Sequence[_Segment], samples: int) -> str | None:
     """Flat, or against a rail."""
-    highest, lowest = max(s.highest for s in segments), min(s.lowest for s in segments)
-    if highest == lowest or sum(s.still for s in segments) > FLAT_SHARE * sum(s.samples for s in segments):
+    highest, lowest = max([s.highest for s in segments]), min([s.lowest for s in segments])
+    if highest == lowest or sum([s.still for s in segments]) > FLAT_SHARE * samples:
         return f"flat at {lowest:g} counts"
     for rail, run in (
-        (highest, sum(s.highest_run for s in segments if s.highest == highest)),
-        (lowest, sum(s.lowest_run for s in segments if s.lowest == lowest)),
+        (highest, sum([s.highest_run for s in segments if s.highest == highest])),
+        (lowest, sum([s.lowest_run for s in segments if s.lowest == lowest])),
     ):
         if abs(rail) > SMALL_COUNTS and run >= CLIPPED_RUN:
             return f"clipped at {rail:g} counts"
@@ -329,9 +361,14 @@ def _broken(segments: Sequence[_Segment]) -> str | None:
 
 
 def _joined(segments: Sequence[_Segment], points: int) -> tuple[Floats, Flags]:
-    """Blocks added where they lie; validity side by side; both cut to the window."""
+    """Blocks added where they lie, validity side by side, both cut to the window."""
     hop, lead, block = round(SEGMENT_S * GRID_HZ), round(LEAD_S * GRID_HZ), round(BLOCK_S * GRID_HZ)
-    wave = np.zeros(lead + (len(segments) - 1) * hop + block)
-    for k, segment in enumerate(segments):
-        wave[k * hop : k * hop + block] += segment.wave
-    return wave[lead : lead + points], np.concatenate([s.valid for s in segments])[:points]
+    early = round(FADE_S * GRID_HZ)
+    blocks = np.concatenate([s.wave for s in segments]).reshape(-1, block)
+    wave = np.zeros((len(segments) + 1, hop))  # a block reaches into the next segment, and no further
+    wave[:-1] = blocks[:, :hop]
+    wave[1:, : block - hop] += blocks[:, hop:]
+    valid = np.zeros(len(segments) * hop + early, np.bool_)
+    np.concatenate([s.valid for s in segments], out=valid[: len(segments) * hop])
+    valid[len(segments) * hop - early :] = False  # where the last one fades, into none
+    return wave.ravel()[lead + early : lead + early + points], valid[early : early + points]

@@ -7,25 +7,30 @@ prediction error of a short linear filter undoes that, whatever the vehicle. Eve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log10
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from fusion.evidence.bands import analytic, hann
 from fusion.evidence.conditioning import GRID_HZ
+from fusion.evidence.median import median, medians
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 Flags = NDArray[np.bool_]
 
 WHITE_BAND_HZ = (2.0, 10.0)  # assumed: inside the cancel band's edges, and around the heart's 3-8 Hz
+DRY_BAND_HZ = (3.0, 11.5)  # assumed: above the sway, below the grid's end
 WHITE_ORDER, WHITE_RIDGE = 8, 1e-3  # assumed: four modes of the vehicle; ridge as a share of the power
 _TOEPLITZ = np.abs(np.subtract.outer(np.arange(WHITE_ORDER), np.arange(WHITE_ORDER)))  # lag of each product
 BEAT_HZ = (0.7, 2.5)  # 42-150 a minute
 HARMONICS = 3  # SCIENCE 2.5
 CAPPED_AT = 3.0  # assumed: an envelope this far over its mean is a thump, not a beat
-BURST_CAP = 36.0  # assumed: six times the rms; what is over is a thump
+LEVEL_FROM_HZ, LEVEL_WIDE_HZ = 0.35, 0.6  # assumed: the envelope's level is read in blocks this wide
+REPEAT_S = (0.4, 1.5)  # 40-150 a minute
 BREATH_HZ, BESIDE_BREATH_HZ = (0.18, 0.42), (0.5, 0.9)  # SCIENCE 2.1: 0.2-0.4 Hz
 BREATH_LEAST_S = 14.0  # assumed: three breaths
 TICK_LEAST_S, TICK_BLOCKS = 20.0, 6  # assumed: enough beats for a heart to stray
@@ -45,63 +50,60 @@ class Rhythm:
     """What the body sensors share.
 
     ``over_null_log`` is log10 of the harmonic sum's peak over its median, less what one noise record in a hundred
-    reaches at this length: 0 is noteworthy. ``burst_log`` is log10 of the kurtosis over a Gaussian's. ``breath_log``
-    is log10 of the beats' modulation at breathing rates over that beside them, 0 while too short. ``steady_share`` is
-    the straying of beats from an even tick, as a share of the interval; None where that cannot be told.
+    reaches at this length: 0 is noteworthy. ``each_log`` is log10 of the highest peak of any one sensor, each over its
+    own spectrum's level nearby. ``dry_log`` is the same of the mean envelope of what is left without the body's
+    ringing. ``repeat_log`` is log10 of how much the waves themselves come again after 0.4-1.5 s. ``breath_log``
+    is log10 of the beats' modulation at breathing rates over that beside them, 0 while too short or where nothing
+    beats. ``steady_share`` is the straying of beats from an even tick, as a share of the interval; None where that
+    cannot be told.
     """
 
     beat_hz: float
     over_null_log: float
+    each_log: float
+    dry_log: float
+    repeat_log: float
     agreement: float
-    burst_log: float
     breath_log: float
     steady_share: float | None
 
 
-def rhythm(residuals: Floats, keep: Flags) -> Rhythm:
-    """Of the cancelled body waves (sensors, n) on the grid; ``keep`` (n,) says which points count."""
-    white = band(_whitened(residuals, keep), *WHITE_BAND_HZ)
-    each = envelopes(white, keep)
-    shared = np.mean(each, axis=0)
+def rhythm(residuals: Floats, dry: Complexes, keep: Flags) -> Rhythm:
+    """Of the cancelled body waves (sensors, n) on the grid; ``dry`` are spectra of the same without the body's ringing.
+
+    ``keep`` (n,) says which points count.
+    """
+    n, sensors = len(keep), len(residuals)
+    white = analytic(scipy.fft.rfft(_whitened(residuals, keep)), n, *WHITE_BAND_HZ)
+    found = envelopes(np.concatenate((white, analytic(dry, n, *DRY_BAND_HZ))), keep)
+    each = found[:sensors]
+    shared, of_dry = np.add.reduce(each) / sensors, np.add.reduce(found[sensors:]) / sensors
     seconds = float(np.count_nonzero(keep)) / GRID_HZ
     peak, beat_hz = harmonic_peak(shared)
-    null = float(np.interp(np.log(seconds), np.log(NULL_S), NULL_LOG))
-    kept = white[:, keep]
-    power = np.mean(kept**2, axis=1, keepdims=True)
-    kurtosis = float(np.mean(np.minimum(kept**2 / np.maximum(power, 1e-300), BURST_CAP) ** 2)) / 3.0
-    beats = _demodulated(shared, beat_hz)
+    over_null_log = log10(max(peak, 1e-6)) - float(np.interp(np.log(seconds), np.log(NULL_S), NULL_LOG))
+    beats = over_null_log > 0.0  # where nothing beats there is no breath to modulate it, and no tick
+    peaks = _flat_peaks(np.concatenate((each, of_dry[None])))
     return Rhythm(
         beat_hz,
-        log10(max(peak, 1e-6)) - null,
-        agreement(each[:, keep]),
-        log10(max(kurtosis, 1e-6)),
-        _breath(beats) if seconds >= BREATH_LEAST_S else 0.0,
-        _steady_share(shared, beat_hz) if seconds >= TICK_LEAST_S else None,
+        over_null_log,
+        log10(max(float(peaks[:-1].max()), 1e-6)),
+        log10(max(float(peaks[-1]), 1e-6)),
+        0.5 * log10(max(_repeats(white.real * keep), 1e-12)),
+        agreement(each),
+        _breath(_demodulated(shared, beat_hz)) if beats and seconds >= BREATH_LEAST_S else 0.0,
+        _steady_share(shared, beat_hz) if beats and seconds >= TICK_LEAST_S else None,
     )
 
 
-def band(waves: Floats, low: float, high: float) -> Floats:
-    """The band alone, along the last axis."""
-    return in_band(scipy.fft.rfft(waves), waves.shape[-1], low, high)
-
-
-def in_band(spectra: Complexes, n: int, low: float, high: float) -> Floats:
-    """The band alone of waves of ``n`` points whose spectra are known."""
-    hz = scipy.fft.rfftfreq(n, 1 / GRID_HZ)
-    return np.asarray(scipy.fft.irfft(spectra * ((hz >= low) & (hz <= high)), n), np.float64)
-
-
-def envelopes(waves: Floats, keep: Flags) -> Floats:
-    """Amplitude of the analytic signals (sensors, n) over their means, less 1, and 0 where left out; capped."""
-    n = waves.shape[-1]
-    spectrum = np.zeros(waves.shape, np.complex128)
-    half = scipy.fft.rfft(waves)
-    half[:, 1 : (n + 1) // 2] *= 2.0
-    spectrum[:, : half.shape[-1]] = half
-    amplitude = np.abs(scipy.fft.ifft(spectrum))
-    mean = np.maximum(np.mean(amplitude[:, keep], axis=1, keepdims=True), 1e-300)
-    capped = np.minimum(amplitude / mean, CAPPED_AT)
-    return np.asarray(np.where(keep, capped - np.mean(capped[:, keep], axis=1, keepdims=True), 0.0), np.float64)
+def envelopes(waves: Complexes, keep: Flags) -> Floats:
+    """Magnitudes of analytic signals (sensors, n) over their means, less 1, and 0 where left out; capped."""
+    amplitude = np.abs(waves)
+    kept = keep.astype(np.float64)  # sums over what is kept are products with it, which spares picking it out
+    share = kept / max(float(np.count_nonzero(keep)), 1.0)
+    amplitude /= np.maximum(amplitude @ share, 1e-300)[:, None]
+    capped = np.minimum(amplitude, CAPPED_AT, out=amplitude)
+    capped -= (capped @ share)[:, None]
+    return np.multiply(capped, kept, out=capped)
 
 
 def agreement(each: Floats) -> float:
@@ -115,29 +117,91 @@ def agreement(each: Floats) -> float:
 
 def _whitened(waves: Floats, keep: Flags) -> Floats:
     """Error of predicting each sample from the eight before it (autocorrelation method with a ridge), over its rms."""
-    n, known = waves.shape[1], waves * keep
-    lags = range(WHITE_ORDER + 1)
-    products = np.stack([np.einsum("st,st->s", known[:, : n - lag], known[:, lag:]) for lag in lags], axis=1)
+    products = lagged(waves, keep, WHITE_ORDER)
     ridge = WHITE_RIDGE * np.maximum(products[:, :1], 1e-300) * np.eye(1, WHITE_ORDER)
     normal = (products[:, :-1] + ridge)[:, _TOEPLITZ]
     weights = np.linalg.solve(normal, products[:, 1:, None])[..., 0]
+    filters = np.concatenate((-weights[:, ::-1], np.ones((len(waves), 1))), axis=1)
     errors = np.zeros(waves.shape)
-    errors[:, WHITE_ORDER:] = waves[:, WHITE_ORDER:]
-    for lag in range(1, WHITE_ORDER + 1):
-        errors[:, WHITE_ORDER:] -= weights[:, lag - 1, None] * waves[:, WHITE_ORDER - lag : n - lag]
-    kept = np.einsum("st,st,t->s", errors, errors, keep) / np.count_nonzero(keep)
-    return np.asarray(errors / np.maximum(np.sqrt(kept), 1e-300)[:, None], np.float64)
+    for error, wave, of_error in zip(errors, waves, filters, strict=True):
+        error[WHITE_ORDER:] = np.correlate(wave, of_error)
+    power = (errors * errors) @ keep.astype(np.float64) / np.count_nonzero(keep)
+    errors /= np.maximum(np.sqrt(power), 1e-300)[:, None]
+    return errors
+
+
+def lagged(waves: Floats, keep: Flags, most: int) -> Floats:
+    """Sums of products of each wave (sensors, n) with itself 0 to ``most`` points later, over what is kept."""
+    n = waves.shape[1]
+    known = np.zeros((len(waves), n + most))
+    np.multiply(waves, keep, out=known[:, :n])
+    return np.array([np.correlate(wave, wave[:n]) for wave in known])
 
 
 def harmonic_peak(envelope: Floats) -> tuple[float, float]:
     """Harmonic sum of the envelope's spectrum: its highest over its median in 0.7-2.5 Hz, and that frequency (Hz)."""
     padded = scipy.fft.next_fast_len(4 * len(envelope), real=True)
-    power = np.abs(scipy.fft.rfft(envelope * np.hanning(len(envelope)), padded)) ** 2
-    step = GRID_HZ / padded
-    beats = np.arange(int(np.ceil(BEAT_HZ[0] / step)), int(BEAT_HZ[1] / step) + 1)
-    total = np.sum([power[beats * k] for k in range(1, HARMONICS + 1)], axis=0)
+    spectrum = scipy.fft.rfft(envelope * hann(len(envelope)), padded)
+    first, last, step = _beats(padded)
+    spectrum = spectrum[: HARMONICS * last + 1]
+    power = spectrum.real**2 + spectrum.imag**2
+    total = _harmonic_sum(power, first, last, 0)
     best = int(np.argmax(total))
-    return float(total[best] / max(float(np.median(total)), 1e-300)), float(beats[best] * step)
+    return float(total[best] / max(median(total), 1e-300)), float((first + best) * step)
+
+
+def _beats(padded: int) -> tuple[int, int, float]:
+    """First and last bin of the beat's band in a spectrum of ``padded`` points, and how wide a bin is, Hz."""
+    step = GRID_HZ / padded
+    return int(np.ceil(BEAT_HZ[0] / step)), int(BEAT_HZ[1] / step), step
+
+
+def _harmonic_sum(power: Floats, first: int, last: int, begins: int) -> Floats:
+    """Power (..., bins) from bin ``begins`` on at each beat of ``first`` to ``last`` and at its harmonics."""
+    parts = [power[..., first * k - begins : last * k + 1 - begins : k] for k in range(1, HARMONICS + 1)]
+    return np.asarray(sum(parts[1:], parts[0]), np.float64)
+
+
+def _flat_peaks(each: Floats) -> Floats:
+    """The highest harmonic sum of each envelope (m, n), flattened by its own level nearby, over its median; (m,).
+
+    Swells make an envelope's spectrum fall; without that its slow end would pass for a slow heart.
+    """
+    padded = scipy.fft.next_fast_len(2 * each.shape[1], real=True)
+    first_beat, last_beat, step = _beats(padded)
+    first, width = round(LEVEL_FROM_HZ / step), max(1, round(LEVEL_WIDE_HZ / step))
+    blocks = -(-(HARMONICS * last_beat + 1 - first) // width)
+    spectra = scipy.fft.rfft(each * hann(each.shape[1]), padded)[:, first : first + blocks * width]
+    power = spectra.real**2 + spectra.imag**2
+    levels = np.log(np.maximum(medians(power.reshape(len(each), blocks, width)), 1e-300))
+    power *= np.exp(levels @ _between(blocks, width))
+    total = _harmonic_sum(power, first_beat, last_beat, first)
+    return np.asarray(total.max(axis=1) / np.maximum(medians(total), 1e-300), np.float64)
+
+
+@lru_cache(maxsize=64)
+def _between(blocks: int, width: int) -> Floats:
+    """What to multiply levels of blocks with, to have them at each bin, negative: (blocks, bins), straight lines."""
+    at = (np.arange(blocks * width) - 0.5 * (width - 1)) / width  # of a bin, in blocks from the middle of the first
+    below = np.clip(np.floor(at).astype(np.int64), 0, blocks - 2)
+    part = np.clip(at - below, 0.0, 1.0)
+    lines = np.zeros((blocks, blocks * width))
+    lines[below, np.arange(blocks * width)] = part - 1
+    lines[below + 1, np.arange(blocks * width)] = -part
+    return lines
+
+
+def _repeats(known: Floats) -> float:
+    """Mean square of the shared autocorrelation after `REPEAT_S` of waves, 0 where left out: noise of n has 1 / n.
+
+    An envelope forgets a beat's shape; this is what is left of it. Sensors add up, whatever their sign.
+    """
+    first, last = (round(lag_s * GRID_HZ) for lag_s in REPEAT_S)
+    padded = scipy.fft.next_fast_len(known.shape[1] + last, real=True)
+    spectra = scipy.fft.rfft(known, padded)
+    share = 1 / np.maximum(np.einsum("st,st->s", known, known), 1e-300)
+    alike = scipy.fft.irfft(share @ (spectra.real**2 + spectra.imag**2), padded)
+    return float(np.sum(alike[first : last + 1] ** 2)) / (last + 1 - first) / len(known) ** 2
 
 
 def _demodulated(envelope: Floats, beat_hz: float) -> Floats:
@@ -151,7 +215,7 @@ def _demodulated(envelope: Floats, beat_hz: float) -> Floats:
 
 def _breath(beats: Floats) -> float:
     padded = scipy.fft.next_fast_len(4 * len(beats), real=True)
-    power = np.abs(scipy.fft.rfft((beats - np.mean(beats)) * np.hanning(len(beats)), padded)) ** 2
+    power = np.abs(scipy.fft.rfft((beats - np.mean(beats)) * hann(len(beats)), padded)) ** 2
     hz = np.arange(len(power)) * (GRID_HZ / padded)
     breath = float(np.max(power[(hz >= BREATH_HZ[0]) & (hz <= BREATH_HZ[1])]))
     beside = float(np.mean(power[(hz >= BESIDE_BREATH_HZ[0]) & (hz <= BESIDE_BREATH_HZ[1])]))
@@ -170,7 +234,7 @@ def _steady_share(envelope: Floats, beat_hz: float) -> float | None:
     block_s = size / GRID_HZ
     drift_hz = np.linspace(-0.5, 0.5, 201) / block_s  # fine steps around the rate that the spectrum gave
     turns = np.exp(-2j * np.pi * np.outer(drift_hz, np.arange(TICK_BLOCKS) * block_s))
-    powers, coherence, window = {}, {}, np.hanning(size)
+    powers, coherence, window = {}, {}, hann(size)
     half = np.exp(-1j * np.pi * beat_hz * t)  # of half the beat: its powers are all the others
     moved = envelope[: TICK_BLOCKS * size] * half**2
     for k in (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5):

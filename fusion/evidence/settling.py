@@ -13,10 +13,13 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion.evidence.median import median, medians
+
 Floats = NDArray[np.float64]
 
 LAGS_S = np.geomspace(2.0, 45.0, 40)  # SCIENCE 3.2, with some room; neighbours differ by 8 %
 DELAYS_S = (0.0, 2.0, 4.0, 6.0)  # SCIENCE 3.2: 4.5 s for 3 m of 4 mm line at 0.5 L/min
+_DELAY_S, _LAG_S = (grid.reshape(-1, 1) for grid in np.meshgrid(DELAYS_S, LAGS_S))  # the candidates, each of (160, 1)
 T90_LAGS = log(10.0)  # of a first-order probe: T90 = 2.3 lags
 LEAST_NOISE_PPM, LEAST_NOISE_SHARE = 1.0, 0.01  # assumed: no probe is quieter, nor its response truer to one lag
 MOST_ROWS = 240  # bound on work; evenly chosen
@@ -36,32 +39,37 @@ class Settling:
 
 def settle(time_s: Floats, ppm: Floats) -> Settling:
     """Fit the step response to readings (n,) at times (n,) since the first; ``level_sd_ppm`` is inf where none fits."""
-    first = float(np.median(ppm[:3]))
+    first = median(ppm[:3])
     if len(ppm) < LEAST_ROWS:
-        return Settling(float(np.median(ppm[-3:])), np.inf, first, float(LAGS_S[-1]))
-    at = np.unique(np.linspace(0, len(ppm) - 1, min(len(ppm), MOST_ROWS)).astype(int))
+        return Settling(median(ppm[-3:]), np.inf, first, float(LAGS_S[-1]))
+    at = evenly(len(ppm), MOST_ROWS)
     t, y = time_s[at], _without_spikes(ppm[at])
-    noise = max(
-        LEAST_NOISE_PPM, LEAST_NOISE_SHARE * float(np.ptp(y)), float(np.median(np.abs(np.diff(y, 2)))) / 0.6745 / 6**0.5
-    )
-    delay, lag = (g.ravel() for g in np.meshgrid(DELAYS_S, LAGS_S))
-    shape = np.exp(-np.maximum(0.0, t - delay[:, None]) / lag[:, None])  # (candidates, n)
-    mean_shape, mean_y = shape.mean(axis=1), float(y.mean())
-    spread = np.maximum(np.sum((shape - mean_shape[:, None]) ** 2, axis=1), 1e-12)
-    slope = (shape - mean_shape[:, None]) @ (y - mean_y) / spread
+    second = np.abs(y[2:] - 2 * y[1:-1] + y[:-2])
+    noise = max(LEAST_NOISE_PPM, LEAST_NOISE_SHARE * float(y.max() - y.min()), median(second) / 0.6745 / 6**0.5)
+    shape = np.exp(-np.maximum(0.0, t - _DELAY_S) / _LAG_S)  # (candidates, n)
+    mean_shape, mean_y = np.add.reduce(shape, axis=1) / len(t), float(y.mean())
+    apart = shape - mean_shape[:, None]
+    spread = np.maximum(np.einsum("ct,ct->c", apart, apart), 1e-12)
+    slope = apart @ (y - mean_y) / spread
     level = mean_y - slope * mean_shape
-    misfit = np.sum((y - level[:, None] - slope[:, None] * shape) ** 2, axis=1)
+    off = y - level[:, None] - slope[:, None] * shape
+    misfit = np.einsum("ct,ct->c", off, off)
     if float(misfit.min()) > (WORSE * noise) ** 2 * len(y):
-        return Settling(float(np.median(ppm[-3:])), np.inf, first, float(LAGS_S[-1]))
+        return Settling(median(ppm[-3:]), np.inf, first, float(LAGS_S[-1]))
     weight = np.exp(-0.5 * (misfit - misfit.min()) / noise**2)
     weight /= weight.sum()
     best = float(weight @ level)
     own = noise**2 * (1 / len(y) + mean_shape**2 / spread)
     variance = float(weight @ (own + (level - best) ** 2))
-    return Settling(best, float(np.sqrt(variance)), float(weight @ (level + slope)), float(weight @ lag))
+    return Settling(best, float(np.sqrt(variance)), float(weight @ (level + slope)), float(weight @ _LAG_S[:, 0]))
 
 
 def _without_spikes(y: Floats) -> Floats:
     """The median of each reading and its neighbours."""
-    inner = np.median(np.stack((y[:-2], y[1:-1], y[2:])), axis=0)
+    inner = medians(np.stack((y[:-2], y[1:-1], y[2:]), axis=1))
     return np.concatenate((y[:1], inner, y[-1:]))
+
+
+def evenly(n: int, most: int) -> NDArray[np.int64]:
+    """Indices of all of ``n``, or of ``most`` of them, evenly chosen."""
+    return np.linspace(0, n - 1, min(n, most)).astype(np.int64)

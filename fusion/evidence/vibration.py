@@ -16,9 +16,12 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from fusion.evidence.bands import band, in_band
 from fusion.evidence.conditioning import GRID_HZ, SEGMENT_S, Sensor, condition, condition_ahead, line_hz
 from fusion.evidence.evidence import OK, Evidence, device_silence, silent
-from fusion.evidence.rhythm import TICK_SHARE, Rhythm, agreement, band, envelopes, rhythm
+from fusion.evidence.median import median
+from fusion.evidence.rhythm import TICK_SHARE, Rhythm, lagged, rhythm
+from fusion.evidence.spectra import bins, lasting_power
 from fusion.passage import Passage, SensorSeries
 from fusion.verdict import State
 
@@ -29,8 +32,8 @@ Flags = NDArray[np.bool_]
 VIBRATION = "vibration"
 # What training reads, in order. A name never changes its meaning: a released model goes on reading what it learned.
 FEATURES = (
-    *("leak_log", "lone_log", "paired", "beat_log", "burst_log", "beat_agreement", "agreement", "force_log"),
-    *("ground_log", "breath_log", "shift_log", "band_log"),
+    *("paired", "force_log", "explained_log", "apart_log", "low_log", "tilt_log", "band_log"),
+    *("beat_log", "each_beat_log", "dry_beat_log", "repeat_log", "breath_log", "agreement", "shift_log"),
 )
 
 LEAST_S = 4.0  # assumed: three beats of a slow heart
@@ -40,8 +43,11 @@ MOST_S = 120.0  # bound on work; the last look is at 45 s
 SWAY_LOG = -1.1
 PARTNER_SHARE = 0.5  # assumed: a sensor with less of the record than this share of the best is left out
 HEART_BAND_HZ = (3.0, 8.0)  # SCIENCE 2.1, 2.4
+SPREAD_HZ = (1.5, 3.9, 7.8)  # assumed: of wind, of the modes on tyres, above them
+_BINS = bins(SPREAD_HZ[0], HEART_BAND_HZ[1])  # what of a spectrum is asked for
 RING_ORDER, RING_RIDGE, RING_S = 10, 1e-3, 10.0  # assumed: four modes and the edges of the band; share of the power
 TAPS_MOST, ROWS_PER_TAP = 32, 12  # 1.3 s at 25 Hz; assumed: fewer rows per tap and the filter eats the signal
+_RING_LAGS = np.abs(np.subtract.outer(np.arange(RING_ORDER), np.arange(RING_ORDER)))  # lag of each product
 RIDGE = 1e-3  # assumed, of the ground's power
 COHERENCE_LOSS = 0.33  # residual share at coherence 0.9: sqrt(1/9), SCIENCE 2.5
 STILL_M_S = 2e-9  # SCIENCE 2.3: nothing is read below it
@@ -58,15 +64,23 @@ SWAP_ALIKE, SWAP_UNLIKE = 0.95, 0.8  # assumed: correlation of two ground sensor
 
 
 @dataclass(frozen=True, slots=True)
-class _Body:
-    """A body sensor after cancelling: what is left in 1-12 Hz and in the heart band, both (n,) m/s."""
+class _Cancelled:
+    """All body sensors after cancelling, (sensors, n) m/s: ``left`` and ``explained`` by the ground in 1-12 Hz, and
+    ``leak``, what of the ground the filter cannot tell, in the heart band (None for one ground sensor).
 
-    name: str
+    ``heart_power`` is what is left in the heart band, squared; ``dry`` (sensors, n // 2 + 1) are spectra of what is
+    left without the body's ringing. ``explained_rms`` is of the heart band, ``wide_rms`` of all before cancelling; each
+    over all sensors, m/s.
+    """
+
+    names: tuple[str, ...]
     left: Floats
-    heart: Floats
-    explained_rms: float  # of the part in the heart band that the ground explains
+    explained: Floats
+    heart_power: Floats
+    dry: Complexes
+    leak: Floats | None
+    explained_rms: float
     wide_rms: float
-    leak: Floats | None  # what of the ground the filter cannot tell, in the heart band, (n,) m/s; None for one sensor
 
 
 def vibration_evidence(passage: Passage, until_utc_ns: int) -> Evidence:
@@ -139,11 +153,14 @@ def _sort_out(every: Sequence[SensorSeries], begin_ns: int, points: int) -> tupl
             sensors.append(outcome)
         else:
             faults.append(f"{series.sensor}: {outcome}")
-    most = max((float(s.valid.mean()) for s in sensors), default=0.0)
-    short = [s for s in sensors if s.valid.mean() < PARTNER_SHARE * most]
-    seconds = points / GRID_HZ
-    faults += [f"{s.name}: samples for {s.valid.sum() / GRID_HZ:.0f} of {seconds:.0f} s only" for s in short]
-    whole = [s for s in sensors if s.valid.mean() >= PARTNER_SHARE * most]
+    heard = [int(np.count_nonzero(s.valid)) for s in sensors]
+    least, seconds = PARTNER_SHARE * max(heard, default=0), points / GRID_HZ
+    faults += [
+        f"{sensor.name}: samples for {there / GRID_HZ:.0f} of {seconds:.0f} s only"
+        for sensor, there in zip(sensors, heard, strict=True)
+        if there < least
+    ]
+    whole = [sensor for sensor, there in zip(sensors, heard, strict=True) if there >= least]
     swapped = _swapped(whole)
     faults += [f"{a} and {b}: swapped, {a} moves as the ground does" for a, b in swapped]
     return [s for s in whole if all(s.name not in pair for pair in swapped)], faults
@@ -155,11 +172,12 @@ def _swapped(sensors: Sequence[Sensor]) -> list[tuple[str, str]]:
     Told only where another ground sensor is left to compare with.
     """
     valid = np.logical_and.reduce([s.valid for s in sensors]) if sensors else np.zeros(0, np.bool_)
-    if valid.sum() < LEAST_S * GRID_HZ:
+    if np.count_nonzero(valid) < LEAST_S * GRID_HZ:
         return []
-    waves = np.stack([s.wave[valid] for s in sensors])
-    spread = np.maximum(np.linalg.norm(waves, axis=1), 1e-300)
-    alike = waves @ waves.T / np.outer(spread, spread)
+    waves = np.stack([s.wave for s in sensors]) * valid
+    products = waves @ waves.T
+    spread = np.maximum(np.sqrt(np.diagonal(products)), 1e-300)
+    alike = products / np.outer(spread, spread)
     ground = [i for i, s in enumerate(sensors) if s.name.startswith("G")]
     body = [i for i, s in enumerate(sensors) if s.name.startswith("B")]
     return [
@@ -220,15 +238,17 @@ def _measured(
     passage: Passage, until_utc_ns: int, body: list[Sensor], ground: list[Sensor], faults: list[str]
 ) -> Evidence:
     heard = np.logical_and.reduce([g.valid for g in ground])
-    keep, ground_rms = _quiet(band(np.stack([g.wave for g in ground]), *HEART_BAND_HZ), heard)
+    sources = np.stack([g.wave for g in ground])
+    source_spectra = scipy.fft.rfft(sources)
+    keep, ground_rms = _quiet(in_band(source_spectra, len(heard), *HEART_BAND_HZ), heard)
     if ground_rms > LOUD_GROUND_M_S:
         cause = f"ground {ground_rms * 1e6:.0f} um/s in 3-8 Hz, limit {LOUD_GROUND_M_S * 1e6:.0f}"
         return silent(VIBRATION, State.OUT_OF_LIMITS, cause, {"ground_um_s": ground_rms * 1e6})
     keep = keep & np.logical_and.reduce([b.valid for b in body])
     if keep.sum() < LEAST_S * GRID_HZ:
         return _too_little(float(keep.sum() / GRID_HZ))
-    cancelled = _cancel(body, ground, keep)
-    beat = rhythm(np.stack([b.left for b in cancelled]), keep)
+    cancelled = _cancel(body, sources, source_spectra, keep)
+    beat = rhythm(cancelled.left, cancelled.dry, keep)
     if beat.steady_share is not None and beat.steady_share < TICK_SHARE:
         bpm, share = beat.beat_hz * 60, beat.steady_share * 100
         cause = f"a machine ticks at {bpm:.1f} a minute: even to {share:.1f} %, a heart strays by more than 2 %"
@@ -238,7 +258,7 @@ def _measured(
         share = 100 * 10 ** features["band_log"]
         cause = f"sways as in wind ({share:.0f} % of its motion in the heart band), and nothing tells the wind here"
         return silent(VIBRATION, State.OUT_OF_LIMITS, cause, {"band_log": features["band_log"]})
-    features |= {"ground_um_s": ground_rms * 1e6, "ground_log": _log(ground_rms * 1e6)}
+    features |= _lasting(cancelled, keep) | {"ground_um_s": ground_rms * 1e6}
     sensors = (len(body) + len(ground)) / (len(body) + len(ground) + len(faults))
     quality = float(keep.mean()) * sensors * min(1.0, len(keep) / GRID_HZ / FULL_RECORD_S)
     where = _where(cancelled, keep, passage)
@@ -247,18 +267,18 @@ def _measured(
 
 def _quiet(ground: Floats, valid: Flags) -> tuple[Flags, float]:
     """Grid points outside passing vehicles, and the ground's rms there, m/s; ``ground`` is (sensors, n)."""
-    power = np.mean(ground**2, axis=0)
+    power = np.einsum("st,st->t", ground, ground) / len(ground)
     size = int(GRID_HZ)
-    whole = np.mean(power[: len(power) // size * size].reshape(-1, size), axis=1)
-    usual = float(np.median(whole))
+    whole = np.add.reduce(power[: len(power) // size * size].reshape(-1, size), axis=1) / size
+    usual = median(whole)
     keep = valid.copy()
     for index in np.flatnonzero(whole > BURST_RATIO**2 * usual).tolist():
         keep[max(0, index - BURST_MARGIN_S) * size : (index + 1 + BURST_MARGIN_S) * size] = False
-    kept = power[keep] if keep.any() else power
-    return keep, float(np.sqrt(np.mean(kept)))
+    counted = keep if keep.any() else np.ones_like(keep)
+    return keep, float(np.sqrt(power @ counted.astype(np.float64) / np.count_nonzero(counted)))
 
 
-def _cancel(body: list[Sensor], ground: list[Sensor], keep: Flags) -> list[_Body]:
+def _cancel(body: list[Sensor], sources: Floats, source_spectra: Complexes, keep: Flags) -> _Cancelled:
     """The ground's share taken off: ``A(q) b = sum_j H_j(q) g_j + rest``, and ``b - H/A g`` is what is left.
 
     A body on its tyres rings for longer than any filter that a short record can bear. So its own ringing A is found
@@ -267,73 +287,85 @@ def _cancel(body: list[Sensor], ground: list[Sensor], keep: Flags) -> list[_Body
     sensors share the normal equations; only the right-hand side is their own. The record is taken for a circle, so
     that sums over all of it are products of spectra.
     """
-    waves, sources = np.stack([b.wave for b in body]), np.stack([g.wave for g in ground])
+    waves = np.stack([b.wave for b in body])
     ringing = _ringing(waves, keep)
     dry = np.stack([np.convolve(wave, ringing)[: len(keep)] for wave in waves])
-    taps = min(TAPS_MOST, max(1, int(np.count_nonzero(keep)) // (ROWS_PER_TAP * len(ground))))
+    dry_spectra = scipy.fft.rfft(dry)
+    passes = _filters(dry, sources, dry_spectra, source_spectra, keep)
+    of_ground = np.einsum("bgf,gf->bf", passes, source_spectra)
+    leaks = _leaks(sources, source_spectra, passes, keep)
+    put_back = _rung(scipy.fft.irfft(np.concatenate((of_ground, leaks)), len(keep)), ringing)
+    explained = put_back[: len(body)]
+    left = waves - explained
+    hearts = band(np.concatenate((left, put_back)), *HEART_BAND_HZ)
+    power = hearts[: 2 * len(body)] ** 2
+    kept = keep.astype(np.float64)
+    return _Cancelled(
+        names=tuple(b.name for b in body),
+        left=left,
+        explained=explained,
+        heart_power=power[: len(body)],
+        dry=dry_spectra - of_ground,
+        leak=hearts[2 * len(body) :] if len(leaks) else None,
+        explained_rms=float(np.sqrt(np.mean(power[len(body) :] @ kept) / np.count_nonzero(keep))),
+        wide_rms=float(np.sqrt(np.mean([b.wide_rms**2 for b in body]))),
+    )
+
+
+def _filters(dry: Floats, sources: Floats, dry_spectra: Complexes, source_spectra: Complexes, keep: Flags) -> Complexes:
+    """What each body sensor has of each ground sensor by frequency: (body sensors, ground sensors, n // 2 + 1)."""
+    n, ground = len(keep), len(sources)
+    taps = min(TAPS_MOST, max(1, int(np.count_nonzero(keep)) // (ROWS_PER_TAP * ground)))
     shifts = np.arange(taps) - (taps - 1 - taps // 4)  # some ahead: the ground sensor may stand behind the wheel
-    spectra = scipy.fft.rfft(np.concatenate((dry, sources)))
-    dry_spectra, source_spectra = spectra[: len(body)], spectra[len(body) :]
-    if np.count_nonzero(keep) > len(keep) // 2:  # all of it, and those few points taken off again
-        normal, told = _sums_over_all(dry_spectra, source_spectra, shifts, len(keep))
+    if np.count_nonzero(keep) > n // 2:  # all of it, and those few points taken off again
+        normal, told = _sums_over_all(dry_spectra, source_spectra, shifts, n)
         off_normal, off_told = _sums_over(dry, sources, shifts, ~keep)
         normal, told = normal - off_normal, told - off_told
     else:
         normal, told = _sums_over(dry, sources, shifts, keep)
     normal[np.diag_indices_from(normal)] += RIDGE * max(float(np.trace(normal)) / len(normal), 1e-300)
-    filters = np.zeros((len(body), len(ground), len(keep)))
-    filters[..., -shifts % len(keep)] = np.linalg.solve(normal, told).T.reshape(len(body), len(ground), taps)
-    passes = scipy.fft.rfft(filters)
-    explained = _rung(scipy.fft.irfft(np.einsum("bgf,gf->bf", passes, source_spectra), len(keep)), ringing)
-    left = waves - explained
-    explained_heart, heart = band(explained, *HEART_BAND_HZ), band(left, *HEART_BAND_HZ)
-    leaks = _leaks(sources, source_spectra, passes.sum(axis=1), keep, ringing)
-    return [
-        _Body(
-            b.name, left[i], heart[i], _rms(explained_heart[i][keep]), b.wide_rms, None if leaks is None else leaks[i]
-        )
-        for i, b in enumerate(body)
-    ]
+    filters = np.zeros((len(dry), ground, n))
+    filters[..., -shifts % n] = np.linalg.solve(normal, told).T.reshape(len(dry), ground, taps)
+    return np.asarray(scipy.fft.rfft(filters), np.complex128)
 
 
 def _ringing(waves: Floats, keep: Flags) -> Floats:
     """Prediction error filter (order + 1,) of all waves together, by Yule and Walker: its inverse never runs away."""
-    n = waves.shape[1]
-    masked = np.where(keep, waves, 0.0)
-    masked = masked / np.maximum(np.linalg.norm(masked, axis=1, keepdims=True), 1e-300)
-    power = np.abs(scipy.fft.rfft(masked, 2 * n)) ** 2
-    lags = scipy.fft.irfft(power.sum(axis=0), 2 * n)[: RING_ORDER + 1]
+    each = lagged(waves, keep, RING_ORDER)
+    lags = np.sum(each / np.maximum(each[:, :1], 1e-300), axis=0)
     lags[0] *= 1.0 + RING_RIDGE
-    matrix = lags[np.abs(np.subtract.outer(np.arange(RING_ORDER), np.arange(RING_ORDER)))]
-    return np.concatenate(([1.0], -np.linalg.solve(matrix, lags[1:])))
+    return np.concatenate(([1.0], -np.linalg.solve(lags[_RING_LAGS], lags[1:])))
 
 
 def _rung(waves: Floats, ringing: Floats) -> Floats:
     """Waves (sensors, n) with the ringing put back: divided by the filter, from rest."""
     n = waves.shape[1]
     long = scipy.fft.next_fast_len(n + round(RING_S * GRID_HZ), real=True)
-    spectrum = scipy.fft.rfft(waves, long) / scipy.fft.rfft(ringing, long)
+    spectrum = scipy.fft.rfft(waves, long)
+    spectrum *= 1 / scipy.fft.rfft(ringing, long)
     return np.asarray(scipy.fft.irfft(spectrum, long)[:, :n], np.float64)
 
 
-def _leaks(sources: Floats, spectra: Complexes, passed: Complexes, keep: Flags, ringing: Floats) -> Floats | None:
-    """What one ground sensor feels and the other does not, passed through the filter: (body sensors, n) m/s.
+def _leaks(sources: Floats, spectra: Complexes, passes: Complexes, keep: Flags) -> Complexes:
+    """Spectra of what one ground sensor feels and the other does not, passed through the filter: (body sensors, n // 2
+    + 1), or of no sensor where there is one ground sensor only.
 
     Both stand on ground that the vehicle stands on too, so half their difference is as strong as the error that the
     filter makes of it: of g1 = s + n1 and g2 = s + n2 the best guess of s errs by (n1 + n2) / 2, and (g1 - g2) / 2 is
     (n1 - n2) / 2. One scale makes their gains equal.
     """
     if len(sources) < 2:
-        return None
-    scale = _rms(sources[0][keep]) / max(_rms(sources[1][keep]), 1e-300)
-    apart = scipy.fft.irfft(0.5 * (spectra[0] - scale * spectra[1]) * passed, len(keep))
-    return band(_rung(apart, ringing), *HEART_BAND_HZ)
+        return np.empty((0, len(spectra[0])), np.complex128)
+    first, second = (float(power) for power in (sources[:2] ** 2) @ keep.astype(np.float64))
+    scale = np.sqrt(first) / max(np.sqrt(second), 1e-300)
+    return np.asarray(0.5 * (spectra[0] - scale * spectra[1]) * passes.sum(axis=1), np.complex128)
 
 
 def _sums_over_all(waves: Complexes, sources: Complexes, shifts: NDArray[np.int64], n: int) -> tuple[Floats, Floats]:
     """As `_sums_over` of all ``n`` points, from the spectra."""
-    among = scipy.fft.irfft(sources[:, None].conj() * sources[None], n)
-    across = scipy.fft.irfft(sources[:, None].conj() * waves[None], n)
+    all_of_them = np.concatenate((sources, waves))
+    products = scipy.fft.irfft(sources[:, None].conj() * all_of_them[None], n)
+    among, across = products[:, : len(sources)], products[:, len(sources) :]
     apart = np.subtract.outer(shifts, shifts).T % n
     normal = among[..., apart].transpose(0, 2, 1, 3).reshape(len(sources) * len(shifts), -1)
     told = across[..., -shifts % n].transpose(0, 2, 1).reshape(len(sources) * len(shifts), -1)
@@ -342,45 +374,33 @@ def _sums_over_all(waves: Complexes, sources: Complexes, shifts: NDArray[np.int6
 
 def _sums_over(waves: Floats, sources: Floats, shifts: NDArray[np.int64], keep: Flags) -> tuple[Floats, Floats]:
     """Products of all shifted sources with one another, and with the waves, summed up over the points to keep."""
-    n, before, after = len(keep), max(0, -int(shifts[0])), max(0, int(shifts[-1]))
-    circle = [np.concatenate((source[n - before :], source, source[:after])) for source in sources]
-    rows = np.concatenate([np.lib.stride_tricks.sliding_window_view(c, len(shifts))[keep] for c in circle], axis=1)
-    return rows.T @ rows, rows.T @ waves[:, keep].T
+    at = np.flatnonzero(keep)
+    rows = sources[:, (at + shifts[:, None]) % len(keep)].reshape(len(sources) * len(shifts), len(at))
+    return rows @ rows.T, rows @ waves[:, at].T
 
 
-def _rms(wave: Floats) -> float:
-    return float(np.sqrt(np.mean(wave**2)))
-
-
-def _features(passage: Passage, until_utc_ns: int, body: list[_Body], beat: Rhythm, keep: Flags) -> dict[str, float]:
-    halves = _half_seconds([b.heart for b in body], keep)
+def _features(passage: Passage, until_utc_ns: int, body: _Cancelled, beat: Rhythm, keep: Flags) -> dict[str, float]:
+    halves = _half_seconds(np.add.reduce(body.heart_power) / len(body.names), keep)
     # The median: springs that creep after the stop, and a thump, are not energy that lasts.
-    residual = float(np.sqrt(np.median(halves)))
-    explained = float(np.sqrt(np.mean([b.explained_rms**2 for b in body])))
-    wide = float(np.sqrt(np.mean([b.wide_rms**2 for b in body])))
+    residual = median(halves) ** 0.5
+    explained = body.explained_rms
     told = passage.gross_mass_kg
     mass = told if told is not None and isfinite(told) and told > 0 else USUAL_MASS_KG
     wind = (wind_at_vehicle_m_s(passage, until_utc_ns) or 0.0) / 2.0
     blown = WIND_FLOOR_M_S * wind**3.5 * USUAL_MASS_KG / max(mass, LEAST_MASS_KG)
     background = float(np.sqrt((COHERENCE_LOSS * explained) ** 2 + blown**2 + STILL_M_S**2))
-    leaks = [b.leak for b in body if b.leak is not None]
-    leak = float(np.sqrt(np.median(_half_seconds(leaks, keep)))) if leaks else 0.0
-    quiet = float(np.sqrt(leak**2 + blown**2 + STILL_M_S**2))
-    each = envelopes(np.stack([b.heart for b in body]), keep)
     loud = halves > (MOVEMENT_RATIO * residual) ** 2
     return {
-        "leak_log": _log(residual / quiet) if leaks else 0.0,  # against what two ground sensors do not share
-        "lone_log": 0.0 if leaks else _log(residual / background),  # one sensor: its coherence must be guessed
-        "paired": float(bool(leaks)),
         "energy_log": _log(residual / background),
         "beat_log": beat.over_null_log,
-        "burst_log": beat.burst_log,
-        "beat_agreement": beat.agreement,
+        "each_beat_log": beat.each_log,
+        "dry_beat_log": beat.dry_log,
+        "repeat_log": beat.repeat_log,
         "force_log": _log(residual * 1e6 * mass / USUAL_MASS_KG),  # of a 15 t vehicle that would move as much, um/s
         "breath_log": beat.breath_log,
         "shift_log": 0.5 * _log(float(np.max(halves)) / max(residual**2, 1e-300)),
-        "band_log": _log(residual / max(wide, 1e-300)),
-        "agreement": agreement(each[:, keep]),
+        "band_log": _log(residual / max(body.wide_rms, 1e-300)),
+        "agreement": beat.agreement,
         "movements": float(np.count_nonzero(np.diff(loud.astype(np.int8), prepend=0) == 1)),
         "rhythm_bpm": beat.beat_hz * 60.0,
         "residual_um_s": residual * 1e6,
@@ -388,24 +408,47 @@ def _features(passage: Passage, until_utc_ns: int, body: list[_Body], beat: Rhyt
     }
 
 
+def _lasting(body: _Cancelled, keep: Flags) -> dict[str, float]:
+    """What is left against what the ground explains, bin by bin of the heart band, so that no line and no thump counts
+    for much: against all of the explained part, and against what two ground sensors do not share; and how it is spread,
+    for wind is steep and a heart is not."""
+    left, explained = lasting_power(body.left, keep, _BINS), lasting_power(body.explained, keep, _BINS)
+    apart = None if body.leak is None else lasting_power(body.leak, keep, _BINS)
+    heart = slice(bins(*HEART_BAND_HZ).start - _BINS.start, None)
+    low, middle, upper = (float(left[bins(hz, HEART_BAND_HZ[1]).start - _BINS.start]) for hz in SPREAD_HZ)
+    return {
+        "explained_log": _mean_log(left[heart], explained[heart]),
+        "apart_log": 0.0 if apart is None else _mean_log(left[heart], apart[heart]),
+        "low_log": 0.5 * _log(low / max(float(np.mean(left[heart])), 1e-300)),
+        "tilt_log": 0.5 * _log(upper / max(middle, 1e-300)),
+        "paired": float(apart is not None),
+    }
+
+
+def _mean_log(power: Floats, over: Floats) -> float:
+    """Mean over bins of log10 of an amplitude against another."""
+    ratio = np.clip(power / np.maximum(over, 1e-300), 1e-12, 1e12)
+    return 0.5 * float(np.mean(np.log10(ratio)))
+
+
 def _log(ratio: float) -> float:
     return log10(min(1e6, max(1e-6, ratio)))
 
 
-def _half_seconds(waves: Sequence[Floats], keep: Flags) -> Floats:
-    """Mean power of the waves of all body sensors, (m/s)^2, for each half second that was kept whole."""
-    power = np.mean(np.stack(waves) ** 2, axis=0)
+def _half_seconds(power: Floats, keep: Flags) -> Floats:
+    """Mean of a power (n,) in each half second that was kept whole."""
     size = int(GRID_HZ / 2)
     end = len(power) // size * size
-    halves = np.mean(power[:end].reshape(-1, size), axis=1)[keep[:end].reshape(-1, size).all(axis=1)]
+    whole = np.logical_and.reduce(keep[:end].reshape(-1, size), axis=1)
+    halves = np.add.reduce(power[:end].reshape(-1, size), axis=1)[whole] / size
     return halves if len(halves) else np.array([np.mean(power[keep])])
 
 
-def _where(body: list[_Body], keep: Flags, passage: Passage) -> str | None:
+def _where(body: _Cancelled, keep: Flags, passage: Passage) -> str | None:
     """Front, middle or rear, by the strongest of the lane's body sensors (numbered from the front); None for one."""
     names = sorted({s.sensor for s in passage.vibration if s.sensor.startswith("B")})
-    if len(body) < 2:
+    if len(body.names) < 2:
         return None
-    strongest = max(body, key=lambda b: _rms(b.heart[keep])).name
+    strongest = body.names[int(np.argmax(body.heart_power @ keep.astype(np.float64)))]
     place = names.index(strongest) / (len(names) - 1)
     return "front" if place < 1 / 3 else "rear" if place > 2 / 3 else "middle"

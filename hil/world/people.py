@@ -14,21 +14,36 @@ COUNTS, SHARES = (
     (0.3, 0.22, 0.18, 0.13, 0.09, 0.05, 0.03),
 )  # found lorries hold 2-5 (SCIENCE 0.4)
 BEAT_S = 0.6  # assumed: half length of what one beat does
+TREMOR_HZ = (3.0, 12.0)  # assumed: of muscles that hold a posture
 SHIFT_N = 30.0  # SCIENCE 2.1: half a second
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """The shape of one person's beat: a burst, and a weaker one after it. All assumed, around SCIENCE 2.1."""
+class Burst:
+    """One wavelet of a beat: when it comes after the beat, its middle frequency, width, phase and strength."""
 
+    delay_s: float = 0.0
     centre_hz: float = 5.0
     width_s: float = 0.08
     phase: float = 0.0
-    second: float = 0.0
-    second_s: float = 0.3
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The shape of one person's beats, and how it strays from beat to beat. All assumed, around SCIENCE 2.1.
+
+    ``late_s`` and ``uneven`` are the standard deviations of each burst's moment and log strength; ``tremor`` is the rms
+    of what muscles do between beats, against the beat's peak to peak.
+    """
+
+    bursts: tuple[Burst, ...] = (Burst(),)
     breath_jitter: float = 0.03
     own_jitter: float = 0.02
     breath_share: float = 0.3
+    late_s: float = 0.0
+    uneven: float = 0.0
+    tremor: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +92,37 @@ def _draw_person(random: Generator, middle: float, loose_db: float) -> Person:
 
 
 def draw_beat(random: Generator) -> Beat:
-    """A shape within what is known of recoil: energy mostly in 3-8 Hz."""
+    """A shape within what is known of recoil (energy mostly in 3-8 Hz), or, of four in ten, as chests are: several
+    bursts of their own frequencies that change from beat to beat (11 phones on chests were looked at; ranges assumed).
+    """
+    plain = random.random() < 0.5
     return Beat(
-        centre_hz=float(random.uniform(3.5, 7.0)),
-        width_s=float(random.uniform(0.05, 0.12)),
-        phase=float(random.uniform(0, 2 * np.pi)),
-        second=float(random.uniform(0.0, 0.6)),
-        second_s=float(random.uniform(0.22, 0.38)),
+        bursts=_plain(random) if plain else _several(random),
         breath_jitter=float(random.uniform(0.01, 0.06)),
         own_jitter=float(random.uniform(0.01, 0.04)),
         breath_share=float(random.uniform(0.1, 0.45)),
+        late_s=0.0 if plain else float(random.uniform(0.003, 0.03)),
+        uneven=0.0 if plain else float(random.uniform(0.05, 0.5)),
+        tremor=0.0 if plain else float(10 ** random.uniform(-2.0, -0.7)),
+    )
+
+
+def _plain(random: Generator) -> tuple[Burst, ...]:
+    centre_hz, width_s = float(random.uniform(3.5, 7.0)), float(random.uniform(0.05, 0.12))
+    first = Burst(0.0, centre_hz, width_s, float(random.uniform(0, 2 * np.pi)))
+    return first, Burst(float(random.uniform(0.22, 0.38)), centre_hz, width_s, 0.0, float(random.uniform(0.0, 0.6)))
+
+
+def _several(random: Generator) -> tuple[Burst, ...]:
+    return tuple(
+        Burst(
+            delay_s=float(random.uniform(-0.05, 0.05) if number == 0 else random.uniform(0.1, 0.5)),
+            centre_hz=float(random.uniform(2.5, 10.0)),
+            width_s=float(random.uniform(0.04, 0.16)),
+            phase=float(random.uniform(0, 2 * np.pi)),
+            strength=1.0 if number == 0 else float(random.uniform(0.2, 1.0)),
+        )
+        for number in range(int(random.integers(2, 5)))
     )
 
 
@@ -96,7 +132,8 @@ def force(person: Person, n: int, rate_hz: float, random: Generator) -> Floats:
     breath = np.sin(2 * np.pi * person.breath_hz * t + random.uniform(0, 2 * np.pi))
     made = 0.05 * breath  # SCIENCE 2.1: 0.1 N peak to peak
     at, strength = _beats(person, t[-1], random)
-    made += _placed(at, strength, person.beat, n, rate_hz) * (person.force_n / 2)
+    made += _placed(at, strength, person.beat, n, rate_hz, random) * (person.force_n / 2)
+    made += _tremor(n, rate_hz, random) * (person.beat.tremor * person.force_n)
     return made + shifts(person, n, rate_hz, random)
 
 
@@ -123,13 +160,23 @@ def _beats(person: Person, until_s: float, random: Generator) -> tuple[Floats, F
     return at, 1 + beat.breath_share * np.sin(2 * np.pi * person.breath_hz * at)
 
 
-def _placed(at: Floats, strength: Floats, beat: Beat, n: int, rate_hz: float) -> Floats:
-    """A burst of ``beat`` at each moment, of that strength; (n,)."""
-    span = np.arange(round(2 * BEAT_S * rate_hz))
-    index = np.floor((at - BEAT_S / 2) * rate_hz).astype(int)[:, None] + span[None, :]
-    x = index / rate_hz - at[:, None]
-    burst = np.exp(-0.5 * (x / beat.width_s) ** 2) * np.cos(2 * np.pi * beat.centre_hz * x + beat.phase)
-    later = x - beat.second_s
-    burst += beat.second * np.exp(-0.5 * (later / beat.width_s) ** 2) * np.cos(2 * np.pi * beat.centre_hz * later)
-    inside = (index >= 0) & (index < n)
-    return np.asarray(np.bincount(index[inside], (strength[:, None] * burst)[inside], n)[:n], np.float64)
+def _placed(at: Floats, strength: Floats, beat: Beat, n: int, rate_hz: float, random: Generator) -> Floats:
+    """The bursts of ``beat`` at each moment, of that strength; (n,)."""
+    span, made = np.arange(round(2 * BEAT_S * rate_hz)), np.zeros(n)
+    for burst in beat.bursts:
+        moment = at + burst.delay_s + beat.late_s * random.normal(size=len(at))
+        strong = strength * burst.strength * np.exp(beat.uneven * random.normal(size=len(at)))
+        index = np.floor((moment - BEAT_S) * rate_hz).astype(int)[:, None] + span[None, :]
+        x = index / rate_hz - moment[:, None]
+        shape = np.exp(-0.5 * (x / burst.width_s) ** 2) * np.cos(2 * np.pi * burst.centre_hz * x + burst.phase)
+        inside = (index >= 0) & (index < n)
+        made += np.bincount(index[inside], (strong[:, None] * shape)[inside], n)[:n]
+    return np.asarray(made, np.float64)
+
+
+def _tremor(n: int, rate_hz: float, random: Generator) -> Floats:
+    """Muscles at work, unit rms in `TREMOR_HZ`; (n,)."""
+    spectrum = np.fft.rfft(random.normal(size=n))
+    hz = np.fft.rfftfreq(n, 1 / rate_hz)
+    wave = np.fft.irfft(spectrum * ((hz >= TREMOR_HZ[0]) & (hz <= TREMOR_HZ[1])), n)
+    return np.asarray(wave / max(float(np.std(wave)), 1e-300), np.float64)

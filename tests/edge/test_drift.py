@@ -17,8 +17,13 @@ MODEL = "ab12"
 PRIOR = -3.1
 
 
-def verdict(level: str = "no_search", energy_log: float = 0.0, **change: Any) -> dict[str, Any]:
-    vibration = {"modality": "vibration", "state": "measured", "log10_lr": -1.0, "features": {"energy_log": energy_log}}
+def verdict(level: str = "no_search", explained_log: float = 0.0, **change: Any) -> dict[str, Any]:
+    vibration = {
+        "modality": "vibration",
+        "state": "measured",
+        "log10_lr": -1.0,
+        "features": {"explained_log": explained_log},
+    }
     words = {"final": True, "level": level, "score": 0.01, "prior_log10_odds": PRIOR, "evidence": [vibration]}
     return words | {"reasons": [], "produced_by": {"model_sha256": MODEL}} | change
 
@@ -48,7 +53,7 @@ def test_a_ground_that_changed_is_told_and_said_once(journal: Journal, caplog: p
     random = np.random.default_rng(2)
     for number in range(320):
         error_db = random.normal(6.0 if number >= 200 else 0.0, 1.2)
-        journal.append("verdict", f"p{number}", verdict(energy_log=error_db / 20))
+        journal.append("verdict", f"p{number}", verdict(explained_log=error_db / 20))
     drift = Drift(journal, MODEL, Policy())
     drift.read_on()
     drift.read_on()
@@ -98,7 +103,7 @@ def test_what_is_read_on_and_what_is_read_anew_are_the_same(journal: Journal) ->
     drift = Drift(journal, MODEL, Policy())
     random = np.random.default_rng(9)
     for number in range(90):
-        journal.append("verdict", f"p{number}", verdict(energy_log=float(random.normal(0, 0.1)), score=0.2))
+        journal.append("verdict", f"p{number}", verdict(explained_log=float(random.normal(0, 0.1)), score=0.2))
         if number % 3 == 0:
             journal.append("outcome", f"p{number}", outcome(number % 2 == 0))
         if number % 20 == 0:

@@ -101,7 +101,7 @@ def test_more_of_what_speaks_for_a_person_never_lowers(
 
 def test_a_rising_probe_never_lowers(classifier: Classifier, manifest: Manifest) -> None:
     for look, context, level in product(range(len(manifest.looks_s)), contexts(), (-0.5, 0.0, 0.5, 2.0)):
-        features = {"level_log": level, "step_log": 0.1, "slope_log": 0.1, "settled": 0.0}
+        features = {"level_log": level, "persons_log": level, "step_log": 0.1, "slope_log": 0.1, "settled": 0.0}
         given = classifier.judge(only(Evidence("co2", State.MEASURED, features=features)), context, look, -3.1)
         assert given.log10_lr[1] >= 0.0
 

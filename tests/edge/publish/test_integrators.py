@@ -88,6 +88,33 @@ def test_a_client_without_our_code_misses_nothing_even_when_it_is_killed(example
         assert [lane.judge("no_search")] == told(client, 1)
 
 
+def traffic(lane: Lane, vehicles: int) -> list[int]:
+    """Rows of so many vehicles as a lane journals them, five looks each; the numbers of their verdicts."""
+    looks = ("recheck", "recheck", "recheck", "no_search", "no_search")
+    return [
+        number
+        for _ in range(vehicles)
+        for kind in ("!passage", *looks, "!audit_draw", "!outcome")
+        for number in [lane.judge(kind)]
+        if not kind.startswith("!")
+    ]
+
+
+def test_a_client_that_was_away_for_a_minute_of_traffic_is_given_every_verdict_once(
+    example: list[str], lane: Lane
+) -> None:
+    with following(example, lane) as client:
+        for number in (1, 2):
+            assert lane.judge("search") == number and told(client, 1) == [number]
+    missed = traffic(lane, 30)  # of a minute, a vehicle every two seconds: what no lane sees
+    kept = int((lane.folder / "last").read_text())  # killed before it kept the second's number, it asks for that again
+    with following(example, lane) as client:
+        expected = [number for number in (1, 2, *missed) if number > kept]
+        expected += traffic(lane, 2)  # while it catches up
+        assert told(client, len(expected)) == expected
+        assert [lane.judge("search")] == told(client, 1)
+
+
 def test_a_client_with_the_page_s_two_options_is_back_soon_after_the_cable(
     example: list[str], lane: Lane, cable_to: Callable[[str], Cable]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pymseed
 import pytest
+import scipy.fft
 from numpy.typing import NDArray
 
 from calibration.response import Response
@@ -208,7 +209,8 @@ def test_a_heart_however_loud_is_no_machine(seed: int) -> None:
 @pytest.mark.parametrize("seconds", [5, 10, 30, 60])
 def test_noise_reaches_its_null_in_one_record_of_a_hundred_at_every_length(seconds: int) -> None:
     random, keep = np.random.default_rng(seconds), np.ones(round(seconds * GRID_HZ), np.bool_)
-    over = sum(rhythm(random.normal(size=(2, len(keep))), keep).over_null_log > 0 for _ in range(300))
+    noises = [random.normal(size=(2, len(keep))) for _ in range(300)]
+    over = sum(rhythm(noise, scipy.fft.rfft(noise), keep).over_null_log > 0 for noise in noises)
     assert over <= 12  # three expected; five standard errors over that
 
 
@@ -292,7 +294,7 @@ def test_what_is_prepared_between_looks_changes_no_bit() -> None:
     assert grown == fresh
 
 
-def test_nothing_is_conditioned_twice_between_looks_but_the_segment_that_was_not_whole(
+def test_nothing_is_conditioned_twice_and_a_look_on_the_end_of_a_segment_finds_all_of_it_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     worked: list[int] = []
@@ -304,19 +306,34 @@ def test_nothing_is_conditioned_twice_between_looks_but_the_segment_that_was_not
 
     monkeypatch.setattr(conditioning, "_segment", counted)
     whole, sensors = passage(waves(1, 45)), len(waves(1, 1))
-    at_look = {}
+    at_look, ahead = {}, 0
     forget()
     for second in range(1, 46):
         come = until(whole, second)
         prepare_vibration(come.vibration, START)
+        ahead += len(worked)
+        worked.clear()
         if second in (5, 10, 15, 30, 45):
-            worked.clear()
             vibration_evidence(come, at(second))
-            at_look[second] = len(worked) / sensors
-    assert at_look == dict.fromkeys((5, 10, 15, 30, 45), 1)
-    worked.clear()
-    vibration_evidence(whole, at(45))
-    assert worked == []
+            at_look[second] = len(worked)
+            worked.clear()
+    assert at_look == dict.fromkeys((5, 10, 15, 30, 45), 0) and ahead == 9 * sensors
+
+
+@pytest.mark.parametrize("name", ["explained_log", "apart_log", "each_beat_log", "dry_beat_log", "repeat_log"])
+def test_what_lasts_and_what_repeats_is_more_with_a_person(name: str) -> None:
+    occupied, empty = (vibration_evidence(passage(waves(people)), at(30)).features[name] for people in (1, 0))
+    assert occupied > empty + 0.1
+
+
+def test_a_thump_moves_what_lasts_by_little_and_energy_by_much() -> None:
+    calm = waves(0)
+    thumped = {name: wave.copy() for name, wave in calm.items()}
+    for name in ("B1", "B2", "B3"):
+        thumped[name][1000:1040] += 5e-6 * np.hanning(40) * np.sin(2 * np.pi * 5 * np.arange(40) / RATE)
+    before, after = (vibration_evidence(passage(one), at(30)).features for one in (calm, thumped))
+    assert after["shift_log"] > before["shift_log"] + 0.5
+    assert after["explained_log"] < before["explained_log"] + 0.15
 
 
 def test_the_order_of_sensors_does_not_matter() -> None:
