@@ -30,7 +30,7 @@ from hil.world import real
 from hil.world.beyond import draw_beyond
 from hil.world.lorry import Lorry, Mode
 from hil.world.passage import Truth, draw_truth, record
-from models.exam import Exam, fused, open_exam
+from models.exam import Exam, fused, open_exam, shares
 from models.features import table
 from models.manifest import read_manifest
 from models.simulated import BEGAN_NS, NS, Case, passage_of, seen
@@ -38,6 +38,7 @@ from models.simulated import BEGAN_NS, NS, Case, passage_of, seen
 RELEASED = Path("models/released/concealment-2.onnx")
 LOOKS_S = (5.0, 10.0, 15.0, 30.0, 45.0)
 LAST, THIRTY = 4, 3
+PFA = 0.01  # the policy's default
 HEAVY_KG = 40e3
 PRIOR = -3.1  # it moves no contribution
 AGAIN_S = 2.0  # as the lane asks again while the air stays high
@@ -87,7 +88,8 @@ def trial_heavy(exam: Callable[[list[Case]], Exam], cases: int, seed: int) -> di
     found = {}
     for name, floor in (("3 N on the bare floor", True), ("people and loads as drawn", False)):
         one = exam(made(partial(heavy, seed, floor), cases))
-        found[name] = fused(one, LAST, ("vibration",), one.cases.spoke[:, LAST, 0])
+        _, over, _ = one.alarms(LAST, ("vibration",), PFA)
+        found[name] = shares(one, over, one.cases.spoke[:, LAST, 0])
     return found
 
 
@@ -151,26 +153,27 @@ def trial_chests(exam: Callable[[list[Case]], Exam], cases: int, seed: int, fold
         found[name] = {}
         for force_n in FORCES_N:
             one = exam(made(partial(chest, folder, seed, recorded, force_n), cases))
-            _, over, _ = one.alarms(LAST, ("vibration",), 0.01)
+            _, over, _ = one.alarms(LAST, ("vibration",), PFA)
             found[name][f"{force_n:g} N"] = _share(over[one.cases.spoke[:, LAST, 0]])
     return found
 
 
-def beyond(seed: int, share: float, index: int) -> Case:
-    """A passage of another world."""
+def beyond(seed: int, index: int) -> Case:
+    """A passage of another world: every uniform range left by up to a fifth of its width."""
     random = np.random.default_rng([seed, index])
-    return seen(record(draw_beyond(random, None if index % 2 else 0, 0.0, share), LOOKS_S[LAST], random), LOOKS_S)
+    truth = draw_beyond(random, None if index % 2 else 0, 0.0, 0.2)
+    return seen(record(truth, LOOKS_S[LAST], random), LOOKS_S)
 
 
 def trial_beyond(exam: Callable[[list[Case]], Exam], cases: int, seed: int) -> dict[str, Any]:
-    """Every uniform range left by up to a fifth of its width."""
-    one = exam(made(partial(beyond, seed, 0.2), cases))
+    """A world that lies outside of all that training drew."""
+    one = exam(made(partial(beyond, seed), cases))
     among = (one.cases.wind_m_s <= 3.0) & one.cases.spoke[:, THIRTY, :2].all(axis=1)
     return fused(one, THIRTY, ("vibration", "co2", "mmwave"), among)
 
 
 def opened(model: Path, seed: int, index: int) -> str:
-    """What an empty load of produce brings about in 45 s: "low" air, "opened", "kept", or what did not measure."""
+    """How an empty reefer of produce ends in 45 s: "low" air, "kept", "opened: why", or "no temperature"."""
     random = np.random.default_rng([seed, index])
     truth = draw_truth(random, 0, 0.0)
     litres = float(np.exp(random.uniform(np.log(0.5), np.log(10.0))))
@@ -200,21 +203,26 @@ def _life(passage: Passage, classifier: Classifier) -> str:
         evidence = gather(passage, until)
         look = max((i for i, at_s in enumerate(LOOKS_S) if at_s <= second), default=0)
         judged = classifier.judge(evidence, context_values(passage, until), look, PRIOR)
-        if life_alarm(passage, until, evidence, dict(zip(MODALITIES, judged.log10_lr, strict=True))) is not None:
+        alarm = life_alarm(passage, until, evidence, dict(zip(MODALITIES, judged.log10_lr, strict=True)))
+        if alarm is not None:
             state = evidence[0].state
-            return "opened" if state is State.MEASURED else f"opened: vibration {state.value}"
+            heard = "" if state is State.MEASURED else f", vibration {state.value}"
+            return f"opened: {alarm.code}{heard}"
     return "kept" if high else "low"
 
 
 def trial_produce(cases: int, seed: int, model: Path) -> dict[str, Any]:
-    """Empty reefers of produce of 0.5 to 10 L/min, on a lane whose probe tells its temperature."""
+    """Empty, declared reefers of produce, 0.5 to 10 L/min, on a lane whose probe tells its temperature; 40,000 ppm are
+    never silenced, and are no false alarm."""
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), multiprocessing.get_context("spawn")) as pool:
         ends = list(pool.map(partial(opened, model, seed), range(cases), chunksize=25))
     count = {end: ends.count(end) for end in sorted(set(ends))}
     loads = len(ends) - count.get("no temperature", 0)
-    heard = loads - sum(number for end, number in count.items() if end.startswith("opened: "))
-    return {"ends": count, "all instruments measured": _interval(count.get("opened", 0), heard),
-            "whatever measured": _interval(sum(end.startswith("opened") for end in ends), loads)}  # fmt: skip
+    measured = {end: number for end, number in count.items() if ", vibration" not in end and end != "no temperature"}
+    false = sum(number for end, number in measured.items() if end.startswith("opened") and "atmosphere" not in end)
+    high = sum(number for end, number in measured.items() if end != "low")
+    return {"ends": count, "loads": loads, "all measured, of loads": _interval(false, sum(measured.values())),
+            "all measured, of loads with high air": _interval(false, high)}  # fmt: skip
 
 
 def _share(over: NDArray[np.bool_]) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def test_whatever_speaks_against_it_or_says_nothing_does_not_agree(
     assert not agrees(context, evidence, {"vibration": vibration_log10_lr}, temperature_c, LONG_S)
 
 
-@pytest.mark.parametrize(("settled", "dwell_s", "steady"), [(0.0, 12.0, True), (1.0, 44.0, True), (0.0, 44.0, False)])
+@pytest.mark.parametrize(
+    ("settled", "dwell_s", "steady"), [(0.0, 12.0, True), (0.0, 44.0, True), (1.0, 95.0, True), (0.0, 95.0, False)]
+)
 def test_a_probe_that_is_on_its_way_is_no_rise_of_the_air(settled: float, dwell_s: float, steady: bool) -> None:
     air = {"slope_ppm_per_min": 900.0, "settled": settled, "dwell_s": dwell_s}
     rising = Evidence("co2", State.MEASURED, features=air)

@@ -17,7 +17,7 @@ from fusion.policy import Policy
 from fusion.verdict import State
 from hil.world import bundle, real
 from hil.world.__main__ import main
-from hil.world.beyond import Stretched, draw_beyond
+from hil.world.beyond import Outside, draw_beyond
 from hil.world.incidents import INCIDENTS, LIMIT_PPM, incident
 from hil.world.make import BEGAN_NS, Order, make_one, name_of
 from hil.world.passage import draw_truth, record
@@ -102,7 +102,7 @@ def test_an_incident_crosses_the_limit_and_its_first_look_is_within_ten_seconds_
 
 
 def test_beyond_draws_from_outside_every_range() -> None:
-    stretched = Stretched(np.random.default_rng(1), 0.2)
+    stretched = Outside(np.random.default_rng(1), 0.2)
     values = np.array([stretched.uniform(2.0, 4.0) for _ in range(200)])
     assert np.all((values <= 2.0) | (values >= 4.0))
     assert values.min() >= 1.6 and values.max() <= 4.4

@@ -40,7 +40,7 @@ def opset_99(model: onnx.ModelProto) -> None:
 
 def not_a_number(model: onnx.ModelProto) -> None:
     for table in model.graph.initializer:
-        if table.name == "co2_bias_table":
+        if table.name == "weight_table":
             values = np.full_like(numpy_helper.to_array(table), np.nan)
             table.CopyFrom(numpy_helper.from_array(values, table.name))
 
@@ -48,7 +48,7 @@ def not_a_number(model: onnx.ModelProto) -> None:
 def sum_off(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if list(node.output) == ["log10_odds"]:
-            node.input[0] = "prior_log10_odds"
+            node.input[1] = "prior_log10_odds"
 
 
 def endless(model: onnx.ModelProto) -> None:
