@@ -92,8 +92,8 @@ def _draw_person(random: Generator, middle: float, loose_db: float) -> Person:
 
 
 def draw_beat(random: Generator) -> Beat:
-    """A shape within what is known of recoil (energy mostly in 3-8 Hz), or, of four in ten, as chests are: several
-    bursts of their own frequencies that change from beat to beat (11 phones on chests were looked at; ranges assumed).
+    """A shape within what is known of recoil (energy mostly in 3-8 Hz), or, of one in two, as chests are: several
+    bursts of their own frequencies that change from beat to beat (24 phones on chests were looked at; ranges assumed).
     """
     plain = random.random() < 0.5
     return Beat(
