@@ -46,7 +46,7 @@ RATE_HZ = 250.0
 CHUNK_S = 0.4  # 100 samples: a digitizer's record
 LONGEST_S = 70.0  # of a lorry's signals; the last look is at 45 s
 LAST_LOOK_S = 45.0
-GAP_S = 3.0  # between lorries at SPEED=1; all of them take some nine minutes
+GAP_S = 3.0  # between lorries at SPEED=1; all of them take some eight minutes
 START_S = 30.0
 GUSTINESS = 0.2  # SCIENCE 2.4: turbulence of an open yard (assumed)
 IMAGER_ADDRESS = "127.0.0.2"  # one of its own, as a camera has; every address of 127/8 is this machine
