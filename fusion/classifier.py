@@ -21,7 +21,7 @@ from fusion.onnx_wire import Needs, needs
 from fusion.runtime import THREADS
 from fusion.verdict import MODALITIES, SUM_TOLERANCE, State
 
-MODEL_BYTES_MOST = 16 << 20  # assumed: ours are a few kB
+MODEL_BYTES_MOST = 16 << 20  # assumed: ours are some 100 kB
 IR_VERSIONS, OPSETS = range(8, 11), range(17, 22)  # what the pinned runtime and our operators are tested with
 CHECK_TOLERANCE = 1e-9  # ARCHITECTURE: agreement with the fit
 RUN_LIMIT_S = 0.25  # assumed: a run takes 0.02 ms; RELIABILITY wants verdicts within 0.5 s

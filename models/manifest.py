@@ -18,7 +18,7 @@ from fusion.decision import Thresholds
 from fusion.verdict import MODALITIES
 from models.miss_bound import order, spent_over_looks
 
-MANIFEST_BYTES_MOST = 1 << 20  # assumed: ours is some 30 kB
+MANIFEST_BYTES_MOST = 1 << 20  # assumed: ours is some 450 kB, most of it tails
 LEAST_AGAINST, LEAST_FOR = -0.5, 0.5  # assumed: no verdict rests on less than three to one, whatever the tails say
 LEAST_TAIL, TAIL = 40, 200  # scores kept of each tail; a bound that needs more is not given
 SPENT = (0.02, 0.04, 0.08, 0.2, 0.66)  # assumed: of the error budget at each look; early ones decide on little
