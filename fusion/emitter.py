@@ -13,9 +13,7 @@ STEADY_PPM_PER_MIN = 60.0  # assumed: a load that has respired for hours has com
 PRODUCE_WARMEST_C = 20.0  # assumed: produce is carried cool (SCIENCE 3.3 lists 0 to 15 C); warmer air has another cause
 DRY_ICE_WARMEST_C = 10.0  # assumed: dry ice cools the space that it fills
 QUIET_LOG10_LR = 0.5  # vibration must not speak for a person; less than three to one is no word (models/manifest.py)
-HEAR_S = (
-    8.0  # an alarm must come within 10 s of the limit at the probe (SCIENCE 9); a first look at vibration takes 5 s
-)
+HEAR_S = 8.0  # SCIENCE 9: an alarm comes within 10 s of the limit at the probe; a first look at vibration takes 5 s
 OWN_RISE_S = 90.0  # three of the slowest probe's lags (SCIENCE 3.2): until then 5 % and more of its rise are its own
 
 

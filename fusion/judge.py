@@ -245,10 +245,9 @@ def life_alarm(
 
 
 def _high_for_s(gas: Sequence[GasSample], began_utc_ns: int, until_utc_ns: int) -> float:
-    """Seconds since the first high reading inside, or since the vehicle stands if that is later."""
-    first = next((s for s in gas if s.point is Point.INSIDE and (s.co2_ppm or 0.0) >= OPEN_NOW_PPM), None)
-    since = until_utc_ns if first is None else max(first.stamp.time_utc_ns, began_utc_ns)
-    return (until_utc_ns - since) / 1e9
+    """Seconds since the first high reading inside; since the vehicle stands, if that is later or the air only rises."""
+    high = (s.stamp.time_utc_ns for s in gas if s.point is Point.INSIDE and (s.co2_ppm or 0.0) >= OPEN_NOW_PPM)
+    return (until_utc_ns - max(next(high, began_utc_ns), began_utc_ns)) / 1e9
 
 
 def gas_until(samples: Sequence[GasSample], until_utc_ns: int) -> list[GasSample]:

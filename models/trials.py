@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import numpy as np
@@ -43,13 +43,13 @@ HEAVY_KG = 40e3
 PRIOR = -3.1  # it moves no contribution
 AGAIN_S = 2.0  # as the lane asks again while the air stays high
 FORCES_N = (0.0, 0.3, 1.0, 3.0, 10.0)
-Make = Callable[[int], Case | None]
+T = TypeVar("T")
 
 
-def made(make: Make, cases: int) -> list[Case]:
-    """Cases 0 to ``cases`` - 1 by all processors, those that are None left out."""
+def spread(work: Callable[[int], T], count: int, at_once: int = 25) -> list[T]:
+    """``work`` of 0 to ``count`` - 1, in order, by all processors."""
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), multiprocessing.get_context("spawn")) as pool:
-        return [case for case in pool.map(make, range(cases), chunksize=25) if case is not None]
+        return list(pool.map(work, range(count), chunksize=at_once))
 
 
 def calm_and_whole(truth: Truth) -> Truth:
@@ -87,7 +87,7 @@ def trial_heavy(exam: Callable[[list[Case]], Exam], cases: int, seed: int) -> di
     """One person in 40 t, vibration alone, 60 s."""
     found = {}
     for name, floor in (("3 N on the bare floor", True), ("people and loads as drawn", False)):
-        one = exam(made(partial(heavy, seed, floor), cases))
+        one = exam(spread(partial(heavy, seed, floor), cases))
         _, over, _ = one.alarms(LAST, ("vibration",), PFA)
         found[name] = shares(one, over, one.cases.spoke[:, LAST, 0])
     return found
@@ -115,8 +115,7 @@ def trial_background(cases: int, seed: int) -> dict[str, Any]:
     found = {}
     for name, heavy_kg in (("40 t, ground at the high-noise model", HEAVY_KG), ("lorries and grounds as drawn", None)):
         work = partial(lane_background, seed, 40, heavy_kg)
-        with ProcessPoolExecutor(len(os.sched_getaffinity(0)), multiprocessing.get_context("spawn")) as pool:
-            lanes = [errors for errors in pool.map(work, range(max(2, cases // 40))) if len(errors) >= 20]
+        lanes = [errors for errors in spread(work, max(2, cases // 40), 1) if len(errors) >= 20]
         sigmas = [_half_width(np.array(errors)) for errors in lanes]
         pooled = np.concatenate([np.array(errors) - np.median(errors) for errors in lanes])
         middle, high = (float(np.quantile(sigmas, share)) for share in (0.5, 0.9))
@@ -152,7 +151,7 @@ def trial_chests(exam: Callable[[list[Case]], Exam], cases: int, seed: int, fold
     for name, recorded in (("recorded", True), ("simulated", False)):
         found[name] = {}
         for force_n in FORCES_N:
-            one = exam(made(partial(chest, folder, seed, recorded, force_n), cases))
+            one = exam(spread(partial(chest, folder, seed, recorded, force_n), cases))
             _, over, _ = one.alarms(LAST, ("vibration",), PFA)
             found[name][f"{force_n:g} N"] = _share(over[one.cases.spoke[:, LAST, 0]])
     return found
@@ -167,7 +166,7 @@ def beyond(seed: int, index: int) -> Case:
 
 def trial_beyond(exam: Callable[[list[Case]], Exam], cases: int, seed: int) -> dict[str, Any]:
     """A world that lies outside of all that training drew."""
-    one = exam(made(partial(beyond, seed), cases))
+    one = exam(spread(partial(beyond, seed), cases))
     among = (one.cases.wind_m_s <= 3.0) & one.cases.spoke[:, THIRTY, :2].all(axis=1)
     return fused(one, THIRTY, ("vibration", "co2", "mmwave"), among)
 
@@ -214,8 +213,7 @@ def _life(passage: Passage, classifier: Classifier) -> str:
 def trial_produce(cases: int, seed: int, model: Path) -> dict[str, Any]:
     """Empty, declared reefers of produce, 0.5 to 10 L/min, on a lane whose probe tells its temperature; 40,000 ppm are
     never silenced, and are no false alarm."""
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), multiprocessing.get_context("spawn")) as pool:
-        ends = list(pool.map(partial(opened, model, seed), range(cases), chunksize=25))
+    ends = spread(partial(opened, model, seed), cases)
     count = {end: ends.count(end) for end in sorted(set(ends))}
     loads = len(ends) - count.get("no temperature", 0)
     measured = {end: number for end, number in count.items() if ", vibration" not in end and end != "no temperature"}

@@ -3,9 +3,9 @@
 The record is cut into segments of 5 s that fade into one another (their weights add to 1), so the sum over segments is
 the filtered record: a further look adds only what is new, and a replay that starts from nothing gets the same bits
 (docs/adr/0003). Segments end `FADE_S` before each multiple of 5 s, so that all are whole, and may have been done, when
-a look begins that falls on one. Steps of counts are filtered, not counts, and the filter integrates
-them again: a baseline, however large, and the slow motion of the sea then cannot leak into the heart band where the
-record begins, ends or is torn.
+a look begins that falls on one. Steps of counts are filtered, not counts, and the filter integrates them again: a
+baseline, however large, and the slow motion of the sea then cannot leak into the heart band where the record begins,
+ends or is torn.
 """
 
 from __future__ import annotations

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from math import isfinite, log10
 
-from fusion.evidence.vibration import wind_at_vehicle_m_s
+from fusion.evidence.co2 import USUAL_SEALED_S
+from fusion.evidence.vibration import USUAL_MASS_KG, wind_at_vehicle_m_s
 from fusion.passage import BodyType, Passage
 
 CONTEXT = ("mass_log", "airy", "sealed_log", "emitter", "wind")  # in the model's order
 
 _AIRY = {BodyType.SOFT_SIDED: 1.0, BodyType.OPEN: 1.0, BodyType.REFRIGERATED: -1.0, BodyType.TANKER: -1.0}
 _EMITTERS = frozenset({"produce", "dry_ice"})
-USUAL_MASS_KG, USUAL_SEALED_S, WIND_UNIT_M_S = 15_000.0, 1_800.0, 4.0  # assumed: the middle of each range
+WIND_UNIT_M_S = 4.0  # assumed: the middle of its range, as the usual mass and the usual time sealed are
 
 
 def context_values(passage: Passage, until_utc_ns: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ from drivers.reading import ClockQuality, ContactChange, ContactState, GasSample
 from fusion.classifier import Classifier, Judgement, NoNumber
 from fusion.decision import Thresholds
 from fusion.evidence.evidence import Evidence
-from fusion.judge import Issue, Look, Model, Occasion, judge
+from fusion.judge import Issue, Look, Model, Occasion, gather, judge, life_alarm
 from fusion.passage import BodyType, Context, Passage, SensorSeries
 from fusion.policy import Policy
 from fusion.verdict import Level, ProducedBy, State, Verdict
@@ -117,6 +117,17 @@ def test_a_declared_load_does_not_hide_a_heart() -> None:
     heart = judge(load, at(15), model({"vibration": 0.5, "co2": 0.2}), Policy(), ISSUE)
     assert quiet.level is not Level.OPEN_NOW
     assert heart.level is Level.OPEN_NOW
+
+
+def test_air_that_rises_below_the_limit_is_not_waited_for_without_end() -> None:
+    """A declared load, nothing that hears vibration, and a fast rise in a reefer whose unit is off."""
+    rising = [gas(t, 500.0 + 20.0 * t, temperature_c=4.0) for t in range(41)]
+    outside = [gas(t, 430.0, Point.AMBIENT) for t in range(41)]
+    context = Context(cargo="produce", refrigeration="off")
+    deaf = replace(shaken(), vibration=(), gas=tuple(rising + outside), context=context)
+    reefer = replace(deaf, body_type=BodyType.REFRIGERATED)
+    alarm = life_alarm(reefer, BEGAN + 40 * SECOND, gather(reefer, BEGAN + 40 * SECOND), {})
+    assert alarm is not None and alarm.code == "life.reefer_rise"
 
 
 def test_a_restart_is_a_recheck_that_says_so() -> None:
