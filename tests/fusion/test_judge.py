@@ -122,7 +122,7 @@ def test_a_declared_load_does_not_hide_a_heart() -> None:
 def test_air_that_rises_below_the_limit_is_not_waited_for_without_end() -> None:
     """A declared load, nothing that hears vibration, and a fast rise in a reefer whose unit is off."""
     rising = [gas(t, 500.0 + 20.0 * t, temperature_c=4.0) for t in range(41)]
-    outside = [gas(t, 430.0, Point.AMBIENT) for t in range(-20, 0)]
+    outside = [gas(t, 430.0 + t % 3, Point.AMBIENT, 4.0) for t in range(-20, 0)]
     context = Context(cargo="produce", refrigeration="off")
     deaf = replace(shaken(), vibration=(), gas=tuple(rising + outside), context=context)
     reefer = replace(deaf, body_type=BodyType.REFRIGERATED)
